@@ -1,0 +1,1 @@
+//! The kinds and nouns: custom resource types, conditions, object and image references, tags, digests, revisions.

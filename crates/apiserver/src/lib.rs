@@ -1,0 +1,1 @@
+//! A Kubernetes API for whatever custom resource definitions it is given.

@@ -1,0 +1,1 @@
+//! Credentials as values: docker configuration, Git secrets, token cache.

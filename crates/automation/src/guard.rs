@@ -1,0 +1,1 @@
+//! Never backwards by accident: when a policy may move to a lower-ranking tag.

@@ -1,0 +1,1 @@
+//! Finds the markers that tie a YAML scalar to a policy.

@@ -1,0 +1,1 @@
+//! Renders a commit message from the changes it describes.

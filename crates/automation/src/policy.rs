@@ -1,0 +1,1 @@
+//! Chooses the latest tag that an ImagePolicy allows.

@@ -1,0 +1,1 @@
+//! Plans the edits that bring marked values to their policies' choices.

@@ -1,0 +1,1 @@
+//! A verdict with a reason for every tag of a listing.

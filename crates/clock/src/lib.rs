@@ -1,0 +1,1 @@
+//! Wall time and sleep, real or virtual, in one value.

@@ -1,0 +1,1 @@
+//! One driver, one file per kind.

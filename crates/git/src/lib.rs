@@ -1,0 +1,1 @@
+//! Kept mirrors, tree-level commits, compare-and-swap push.

@@ -1,0 +1,1 @@
+//! Go's formatting verbs, as `text/template` shows them.

@@ -1,0 +1,1 @@
+//! Go's conversions between strings and basic values.

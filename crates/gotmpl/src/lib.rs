@@ -1,0 +1,1 @@
+//! Go's text/template with Sprig's functions, bounded by fuel.

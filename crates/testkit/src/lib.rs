@@ -1,0 +1,1 @@
+//! A world for tests: real servers, a byte-level fault proxy, an API server in memory.

@@ -1,0 +1,3 @@
+//! Automation for developers: tests, checks, benchmarks, fuzzing, code generation.
+
+fn main() {}
