@@ -1,3 +1,88 @@
-//! Automation for developers: tests, checks, benchmarks, fuzzing, code generation.
+//! Automation for developers: `cargo xtask test`, `ci`, `tidy`, `bench`, `fuzz`.
 
-fn main() {}
+mod packages;
+mod run;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Automation for developers of Tagtide")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what the tests need, then run every test
+    Test {
+        /// Passed to `cargo test` (package selection, filters)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Check formatting and lints, then run `test`
+    Ci,
+    /// Check the rules of the house that no compiler knows
+    Tidy,
+    /// Run the benchmarks, all or those whose name is given
+    Bench { names: Vec<String> },
+    /// Mutate the corpus of a fuzz body for a while: `fuzz yaml_edit --seconds 60`
+    Fuzz {
+        name: String,
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    match perform(Args::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            run::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<()> {
+    let root = root()?;
+    match task {
+        Task::Test { args } => test(&root, &args),
+        Task::Ci => ci(&root),
+        Task::Tidy => tidy::check(&root),
+        Task::Bench { names } => run::benches(&root, &names),
+        Task::Fuzz { name, seconds } => run::fuzz(&root, &name, seconds),
+    }
+}
+
+fn test(root: &std::path::Path, args: &[String]) -> Result<()> {
+    packages::install_missing()?;
+    // The binary is built first: the end-to-end tests run it.
+    run::cargo(root, &["build", "--package", "tagtide"])?;
+    let mut cargo = vec!["test"];
+    if !args.iter().any(|arg| arg == "-p" || arg == "--package") {
+        cargo.push("--workspace");
+    }
+    cargo.extend(args.iter().map(String::as_str));
+    run::cargo(root, &cargo)
+}
+
+fn ci(root: &std::path::Path) -> Result<()> {
+    run::cargo(root, &["fmt", "--all", "--check"])?;
+    run::cargo(
+        root,
+        &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
+    )?;
+    test(root, &[])
+}
+
+fn root() -> Result<PathBuf> {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let root = manifest.ancestors().nth(2).context("xtask lies two folders below the root")?;
+    Ok(root.to_path_buf())
+}

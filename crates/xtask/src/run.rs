@@ -1,0 +1,104 @@
+//! Starts cargo and prints what it is started with.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a developer's tool starts programs and talks to a terminal"
+)]
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// Prints a line for the developer.
+pub(crate) fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// Runs `cargo ARGS` in `root`; its failure is an error that names the command.
+pub(crate) fn cargo(root: &Path, args: &[&str]) -> Result<()> {
+    cargo_with(root, args, &[])
+}
+
+/// Runs `program ARGS`; its failure is an error that names the command.
+pub(crate) fn program(program: &str, args: &[&str]) -> Result<()> {
+    say(&format!("+ {program} {}", args.join(" ")));
+    let status =
+        Command::new(program).args(args).status().with_context(|| format!("starting {program}"))?;
+    if !status.success() {
+        bail!("`{program} {}` failed: {status}", args.join(" "));
+    }
+    Ok(())
+}
+
+/// Returns whether `program` is found on the path.
+pub(crate) fn has(program: &str) -> bool {
+    let found = std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    });
+    found || Path::new("/usr/sbin").join(program).is_file()
+}
+
+/// Returns what `program ARGS` prints to its standard output.
+pub(crate) fn output(root: &Path, program: &str, args: &[&str]) -> Result<String> {
+    let output = Command::new(program)
+        .args(args)
+        .current_dir(root)
+        .output()
+        .with_context(|| format!("starting {program}"))?;
+    if !output.status.success() {
+        bail!(
+            "`{program} {}` failed: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("{program} printed no UTF-8"))
+}
+
+/// Runs the benchmarks whose target name is among `names`, or all.
+pub(crate) fn benches(root: &Path, names: &[String]) -> Result<()> {
+    let mut args = vec!["bench", "--workspace"];
+    for name in names {
+        args.extend(["--bench", name]);
+    }
+    if names.is_empty() {
+        args.push("--benches");
+    }
+    cargo(root, &args)
+}
+
+/// Runs the fuzz body `name` of whichever crate has a corpus for it, for `seconds`.
+pub(crate) fn fuzz(root: &Path, name: &str, seconds: u64) -> Result<()> {
+    let mut owners = Vec::new();
+    for entry in std::fs::read_dir(root.join("crates")).context("reading crates/")? {
+        let folder = entry.context("reading crates/")?;
+        if folder.path().join("tests/corpus").join(name).is_dir() {
+            owners.push(folder.file_name().to_string_lossy().into_owned());
+        }
+    }
+    let [owner] = owners.as_slice() else {
+        bail!("no crate has exactly one folder `tests/corpus/{name}`; found in {owners:?}");
+    };
+    let seconds = seconds.to_string();
+    cargo_with(
+        root,
+        &["test", "--release", "--package", owner, "--test", "fuzz", "--", "--nocapture"],
+        &[("TAGTIDE_FUZZ", name), ("TAGTIDE_FUZZ_SECONDS", &seconds)],
+    )
+}
+
+fn cargo_with(root: &Path, args: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    say(&format!("+ cargo {}", args.join(" ")));
+    let status = Command::new(cargo)
+        .args(args)
+        .envs(environment.iter().copied())
+        .current_dir(root)
+        .status()
+        .context("starting cargo")?;
+    if !status.success() {
+        bail!("`cargo {}` failed: {status}", args.join(" "));
+    }
+    Ok(())
+}
