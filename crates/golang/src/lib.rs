@@ -4,3 +4,4 @@ pub mod fmt;
 pub mod regexp;
 pub mod strconv;
 pub mod time;
+pub mod unicode;
