@@ -1,1 +1,13 @@
 //! Lossless YAML: spans, editing one scalar while every other byte stays, and a reader with Go's rules.
+//!
+//! [`scan`] turns bytes into events and comments with their byte spans, [`documents`] reads values as `sigs.k8s.io/yaml` does.
+
+mod error;
+mod read;
+pub mod resolve;
+pub mod scan;
+
+pub use crate::{
+    error::{Error, Reason},
+    read::{Document, documents},
+};
