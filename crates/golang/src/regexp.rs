@@ -1,1 +1,256 @@
 //! Go's regular expressions (RE2 syntax), matched in linear time.
+//!
+//! The syntax is read by our own parser, because the same text means other things to other
+//! engines; matching is left to `regex-automata`. A text that is not UTF-8 matches as in Go:
+//! every byte that is no part of a character counts as one U+FFFD.
+
+mod class;
+mod error;
+mod parse;
+mod template;
+mod text;
+
+pub use error::{Error, ErrorKind};
+pub use parse::HEIGHT_MAX;
+pub use template::Template;
+
+use regex_automata::util::primitives::NonMaxUsize;
+use regex_automata::{Input, meta};
+use std::borrow::Cow;
+use std::ops::Range;
+use text::Text;
+
+/// The largest memory of one compiled automaton in bytes: Go's own limit counts another machine's
+/// instructions, and `\pL{1000}` takes about 20 MiB here.
+const AUTOMATON_BYTES_MAX: usize = 64 << 20;
+
+/// Up to this depth an expression is compiled on the caller's stack, with a wide margin on 2 MiB.
+const SHALLOW_MAX: u32 = 100;
+
+/// The stack on which the deepest expression ([`HEIGHT_MAX`]) is compiled: about 2.5 KiB a level are
+/// used without optimisation, and only touched pages count.
+const DEEP_STACK_BYTES: usize = 32 << 20;
+
+/// A compiled regular expression.
+#[derive(Debug, Clone)]
+pub struct Regexp {
+    pattern: String,
+    regex: meta::Regex,
+    names: Vec<String>,
+}
+
+/// Where a match and its groups stand in the text, in bytes; index 0 is the whole match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submatches {
+    spans: Vec<Option<Range<usize>>>,
+}
+
+/// An expression with the scratch memory of a search: for many texts in a row.
+#[derive(Debug)]
+pub struct Matcher<'r> {
+    regexp: &'r Regexp,
+    cache: meta::Cache,
+    slots: Vec<Option<NonMaxUsize>>,
+}
+
+impl Regexp {
+    /// Compiles a pattern.
+    ///
+    /// # Errors
+    /// Go's, with Go's text. An expression that Go would compile into more than its limit of
+    /// instructions, or that takes more than 64 MiB here, is "too large".
+    pub fn new(pattern: &str) -> Result<Regexp, Error> {
+        Regexp::from_bytes(pattern.as_bytes())
+    }
+
+    /// Compiles a pattern that may not be UTF-8, which is an error with Go's text.
+    ///
+    /// # Errors
+    /// As [`Regexp::new`].
+    pub fn from_bytes(pattern: &[u8]) -> Result<Regexp, Error> {
+        let parsed = parse::parse(pattern)?;
+        let regex = build(&parsed).ok_or_else(|| Error::new(ErrorKind::Large, pattern))?;
+        let pattern = String::from_utf8_lossy(pattern).into_owned();
+        Ok(Regexp { pattern, regex, names: parsed.names })
+    }
+
+    /// Returns the pattern it was compiled from.
+    pub fn as_str(&self) -> &str {
+        &self.pattern
+    }
+
+    /// Returns the names of the groups, the whole match first; empty where a group has none.
+    pub fn subexp_names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Reports whether the text holds a match.
+    pub fn is_match(&self, text: &[u8]) -> bool {
+        self.regex.is_match(Text::new(text).as_str())
+    }
+
+    /// Returns the leftmost match, or nothing.
+    pub fn find_submatch(&self, text: &[u8]) -> Option<Submatches> {
+        let text = Text::new(text);
+        self.find_at(&text, 0).map(|found| text.original_spans(found))
+    }
+
+    /// Returns all matches that do not overlap; an empty one directly after another is left out.
+    pub fn find_all(&self, text: &[u8]) -> Vec<Submatches> {
+        let text = Text::new(text);
+        let mut all = Vec::new();
+        let (mut position, mut last_end) = (0, None);
+        while position <= text.as_str().len() {
+            let Some(found) = self.find_at(&text, position) else { break };
+            let whole = found.whole();
+            let repeated = whole.end == position && last_end == Some(whole.start);
+            position = match whole.end == position {
+                true => text.next_position(position),
+                false => whole.end,
+            };
+            last_end = Some(whole.end);
+            if !repeated {
+                all.push(text.original_spans(found));
+            }
+        }
+        all
+    }
+
+    /// Returns the text with every match replaced by the filled template.
+    pub fn replace_all(&self, text: &[u8], template: &str) -> Vec<u8> {
+        let template = Template::new(template, &self.names);
+        let mapped = Text::new(text);
+        let mut out = Vec::with_capacity(text.len());
+        let (mut copied, mut last_end, mut position) = (0, 0, 0);
+        while position <= mapped.as_str().len() {
+            let Some(found) = self.find_at(&mapped, position) else { break };
+            let whole = found.whole();
+            let found = mapped.original_spans(found);
+            out.extend_from_slice(&text[copied..found.whole().start]);
+            if whole.end > last_end || whole.start == 0 {
+                template.fill_bytes(|group| found.text(group, text), &mut out);
+            }
+            copied = found.whole().end;
+            last_end = whole.end;
+            let next = mapped.next_position(position);
+            position = if next > whole.end { next } else { whole.end };
+        }
+        out.extend_from_slice(&text[copied..]);
+        out
+    }
+
+    /// Returns the parts of the text between the matches, as Go's `Split` with no limit.
+    pub fn split<'t>(&self, text: &'t [u8]) -> Vec<&'t [u8]> {
+        if !self.pattern.is_empty() && text.is_empty() {
+            return vec![b""];
+        }
+        let (mut parts, mut start, mut end) = (Vec::new(), 0, 0);
+        for found in self.find_all(text) {
+            let whole = found.whole();
+            end = whole.start;
+            if whole.end != 0 {
+                parts.push(&text[start..end]);
+            }
+            start = whole.end;
+        }
+        if end != text.len() {
+            parts.push(&text[start..]);
+        }
+        parts
+    }
+
+    /// Reads a template for this expression.
+    pub fn template(&self, template: &str) -> Template {
+        Template::new(template, &self.names)
+    }
+
+    /// Appends the template, filled from a match in `text`, to `out`.
+    pub fn expand(&self, template: &str, text: &[u8], found: &Submatches, out: &mut Vec<u8>) {
+        self.template(template).fill_bytes(|group| found.text(group, text), out);
+    }
+
+    /// Returns a matcher with its own scratch memory.
+    pub fn matcher(&self) -> Matcher<'_> {
+        let slots = vec![None; 2 * self.names.len()];
+        Matcher { regexp: self, cache: self.regex.create_cache(), slots }
+    }
+
+    fn find_at(&self, text: &Text<'_>, start: usize) -> Option<Submatches> {
+        let mut slots = vec![None; 2 * self.names.len()];
+        let input = Input::new(text.as_str()).range(start..);
+        self.regex.search_slots(&input, &mut slots)?;
+        let span = |pair: &[Option<NonMaxUsize>]| Some(pair[0]?.get()..pair[1]?.get());
+        Some(Submatches { spans: slots.chunks_exact(2).map(span).collect() })
+    }
+}
+
+impl Submatches {
+    /// Returns where a group stands, or nothing if it took no part in the match.
+    pub fn get(&self, group: usize) -> Option<Range<usize>> {
+        self.spans.get(group)?.clone()
+    }
+
+    /// Returns the number of groups, the whole match included.
+    #[expect(clippy::len_without_is_empty, reason = "there is always the whole match")]
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Returns what a group matched, or nothing if it took no part in the match.
+    pub fn text<'t>(&self, group: usize, text: &'t [u8]) -> Option<&'t [u8]> {
+        text.get(self.get(group)?)
+    }
+
+    fn whole(&self) -> Range<usize> {
+        self.spans[0].clone().expect("a match has a place: its slots are filled")
+    }
+}
+
+impl Matcher<'_> {
+    /// Reports whether the text holds a match.
+    pub fn is_match(&mut self, text: &str) -> bool {
+        let input = Input::new(text).earliest(true);
+        self.regexp.regex.search_half_with(&mut self.cache, &input).is_some()
+    }
+
+    /// Returns the template filled from the leftmost match, or nothing without a match.
+    pub fn expand<'t>(&mut self, template: &Template, text: &'t str) -> Option<Cow<'t, str>> {
+        let input = Input::new(text);
+        self.regexp.regex.search_slots_with(&mut self.cache, &input, &mut self.slots)?;
+        Some(template.fill(|group| {
+            let start = self.slots.get(2 * group).copied()??;
+            let end = self.slots.get(2 * group + 1).copied()??;
+            text.get(start.get()..end.get())
+        }))
+    }
+}
+
+/// Compiles what was read, or returns nothing if it becomes too large.
+///
+/// The compiler recurses into groups: for a deep expression it gets a stack of its own, so that
+/// the depth that Go allows is safe on any thread.
+fn build(parsed: &parse::Parsed) -> Option<meta::Regex> {
+    let build = || {
+        let config = meta::Config::new().nfa_size_limit(Some(AUTOMATON_BYTES_MAX)).utf8_empty(true);
+        meta::Builder::new().configure(config).build_from_hir(&parsed.hir).ok()
+    };
+    if parsed.height <= SHALLOW_MAX {
+        return build();
+    }
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(DEEP_STACK_BYTES);
+        builder.spawn_scoped(scope, build).ok()?.join().ok()?
+    })
+}
+
+/// Returns a pattern that matches exactly this text.
+pub fn quote_meta(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for c in text.chars() {
+        if r"\.+*?()|[]{}^$".contains(c) {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted
+}
