@@ -93,9 +93,7 @@ impl Repository {
             return Err(NameError::NoRepository);
         }
         let (registry, path) = match name.split_once('/') {
-            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
-                (first, rest)
-            }
+            Some((first, rest)) if first.contains(['.', ':']) => (first, rest),
             _ => ("", name),
         };
         check_path(path)?;
