@@ -21,3 +21,13 @@ pub use object::{Object, Status};
 pub use object_ref::ObjectRef;
 pub use revision::Revision;
 pub use tag::TagList;
+
+/// Returns the custom resource definitions of all kinds, as YAML, in the order of [`Kind::ALL`].
+pub const fn crds() -> [&'static str; 4] {
+    [
+        include_str!("../crds/gitrepositories.yaml"),
+        include_str!("../crds/imagerepositories.yaml"),
+        include_str!("../crds/imagepolicies.yaml"),
+        include_str!("../crds/imageupdateautomations.yaml"),
+    ]
+}
