@@ -57,29 +57,44 @@ pub enum View<'a, V: Clone> {
 pub struct Buffer {
     bytes: Vec<u8>,
     limit: usize,
-    overflowed: bool,
+    overflow: Option<Overflow>,
+}
+
+/// Why something was left out of a [`Buffer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// The text would be longer than the limit.
+    Bytes,
+    /// A value nests more than [`DEPTH_MAX`] levels deep.
+    Depth,
 }
 
 impl Buffer {
     /// Returns an empty buffer that takes at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Buffer { bytes: Vec::new(), limit, overflowed: false }
+        Buffer { bytes: Vec::new(), limit, overflow: None }
     }
 
-    /// Returns the bytes, or `None` when something had to be left out.
-    pub fn finish(self) -> Option<Vec<u8>> {
-        (!self.overflowed).then_some(self.bytes)
+    /// Returns the bytes, or why something had to be left out.
+    pub fn finish(self) -> Result<Vec<u8>, Overflow> {
+        match self.overflow {
+            None => Ok(self.bytes),
+            Some(overflow) => Err(overflow),
+        }
     }
 
-    /// Returns whether something had to be left out.
-    pub fn overflowed(&self) -> bool {
-        self.overflowed
+    fn is_full(&self) -> bool {
+        self.overflow.is_some()
+    }
+
+    fn overflow(&mut self, overflow: Overflow) {
+        self.overflow.get_or_insert(overflow);
     }
 
     fn push(&mut self, text: &[u8]) {
-        if self.overflowed || self.bytes.len() + text.len() > self.limit {
-            self.overflowed = true;
-        } else {
+        if text.len() > self.limit - self.bytes.len() {
+            self.overflow(Overflow::Bytes);
+        } else if !self.is_full() {
             self.bytes.extend_from_slice(text);
         }
     }

@@ -1,6 +1,6 @@
 //! Padding, integers and floats under flags.
 
-use super::Buffer;
+use super::{Buffer, Overflow};
 use crate::strconv::format_float;
 use crate::unicode::{is_print, runes};
 
@@ -29,7 +29,7 @@ impl Spec {
         }
         let fill = if self.zero && !self.minus { b'0' } else { b' ' };
         if missing + text.len() > out.limit {
-            out.overflowed = true;
+            out.overflow(Overflow::Bytes);
             return;
         }
         let padding = vec![fill; missing];
@@ -69,7 +69,7 @@ impl Spec {
             wanted = self.width.unwrap_or(0).saturating_sub(usize::from(signed));
         }
         if wanted > out.limit {
-            out.overflowed = true;
+            out.overflow(Overflow::Bytes);
             return;
         }
         if digits.len() < wanted {

@@ -1,7 +1,7 @@
 //! The verbs themselves.
 
 use super::number::Spec;
-use super::{Buffer, DEPTH_MAX, Operand, View};
+use super::{Buffer, DEPTH_MAX, Operand, Overflow, View};
 use crate::strconv::{can_backquote, quote, quote_rune, quote_rune_to_ascii, quote_to_ascii};
 use crate::unicode::{REPLACEMENT, rune_indices};
 
@@ -52,7 +52,7 @@ struct Formatter<'a, V: Operand> {
 
 impl<V: Operand> Formatter<'_, V> {
     fn run(&mut self) {
-        while self.at < self.format.len() && !self.out.overflowed {
+        while self.at < self.format.len() && !self.out.is_full() {
             let rest = &self.format[self.at..];
             let plain = memchr::memchr(b'%', rest).unwrap_or(rest.len());
             self.out.push(&rest[..plain]);
@@ -234,9 +234,9 @@ impl<V: Operand> Formatter<'_, V> {
 /// Writes one operand under one verb.
 fn print<V: Operand>(out: &mut Buffer, spec: &Spec, operand: &V, verb: char, depth: usize) {
     if depth > DEPTH_MAX {
-        out.overflowed = true;
+        out.overflow(Overflow::Depth);
     }
-    if out.overflowed {
+    if out.is_full() {
         return;
     }
     let view = operand.view();
@@ -439,7 +439,7 @@ fn text(out: &mut Buffer, spec: &Spec, value: &[u8], verb: char) {
 fn hexadecimal(out: &mut Buffer, spec: &Spec, value: &[u8], upper: bool) {
     let value = &value[..spec.precision.unwrap_or(value.len()).min(value.len())];
     if value.len().saturating_mul(2) > out.limit {
-        out.overflowed = true;
+        out.overflow(Overflow::Bytes);
         return;
     }
     let mut digits = Vec::with_capacity(value.len() * 2);
