@@ -1,1 +1,42 @@
 //! A world for tests: real servers, a byte-level fault proxy, an API server in memory.
+//!
+//! Everything here is synchronous and serves from threads of its own, so a test may be a plain
+//! function, a current-thread or a multi-thread `tokio::test`, with a paused clock or without.
+//!
+//! # Panics
+//!
+//! The functions of this crate panic, with a sentence that says what to do, when the machine lets
+//! the test down: a program is missing, a folder cannot be written, stock git refuses a command.
+
+mod background;
+mod docker_registry;
+mod fault_proxy;
+mod git_server;
+mod http_server;
+mod program;
+mod tls;
+
+pub use docker_registry::{DockerRegistry, DockerRegistryOptions, RegistryAccess};
+pub use fault_proxy::{Direction, Fault, FaultProxy, Seen, Traffic};
+pub use git_server::{
+    Change, FileMode, GitAccess, GitRequest, GitServer, GitServerOptions, GitTraffic, Repositories,
+    RequestKind,
+};
+pub use http_server::HttpServer;
+pub use tls::{ClientCertificates, Identity, Tls};
+
+/// The one user that servers of this crate know.
+pub const USERNAME: &str = "tide";
+
+/// The password of [`USERNAME`].
+pub const PASSWORD: &str = "testkit-password";
+
+/// The bearer token that Git servers of this crate know.
+pub const TOKEN: &str = "testkit-token";
+
+/// Returns what a client sends as `Authorization` for a user name and a password.
+pub fn basic_authorization(username: &str, password: &str) -> String {
+    use base64::Engine as _;
+    let pair = format!("{username}:{password}");
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+}
