@@ -1,7 +1,10 @@
 //! Lossless YAML: spans, editing one scalar while every other byte stays, and a reader with Go's rules.
 //!
-//! [`scan`] turns bytes into events and comments with their byte spans, [`documents`] reads values as `sigs.k8s.io/yaml` does.
+//! [`scan`] turns bytes into events and comments with their byte spans, [`comment`] says which node a comment belongs to,
+//! [`edit`] replaces scalars by splicing bytes, [`documents`] reads values as `sigs.k8s.io/yaml` does.
 
+pub mod comment;
+pub mod edit;
 mod error;
 mod read;
 pub mod resolve;

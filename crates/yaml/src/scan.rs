@@ -35,6 +35,8 @@ pub struct Event<'t> {
     pub line: usize,
     /// The column of its first byte in characters, counted from 1.
     pub column: usize,
+    /// The bytes of its explicit tag.
+    pub tag: Option<Range<usize>>,
 }
 
 /// The kinds of events.
@@ -172,27 +174,43 @@ fn scan_into<'t>(stream: &mut Stream<'t>) -> Option<Error> {
         bom_inside_document_as_content: true,
     };
     for parsed in Parser::new_from_str_with_options(stream.text, options) {
-        let (event, span) = match parsed {
+        let (event, parsed_span) = match parsed {
             Ok(parsed) => parsed,
             Err(error) => return Some(syntax(&error)),
         };
-        let (start, end) = match (span.start.byte_offset(), span.end.byte_offset()) {
+        let (start, end) = match (parsed_span.start.byte_offset(), parsed_span.end.byte_offset()) {
             (Some(start), Some(end)) => (start, end.max(start)),
             _ => continue,
         };
-        let (line, column) = (span.start.line(), span.start.col() + 1);
+        let (line, column) = (parsed_span.start.line(), parsed_span.start.col() + 1);
         if stream.events.len() + stream.comments.len() >= EVENTS_MAX {
             return Some(Error::at(line, column, Reason::TooManyNodes));
         }
         if let Parsed::Comment(..) = event {
             stream.comments.push(comment(stream.text, start..end, line, column));
         } else if let Some(kind) = kind(event) {
-            stream.events.push(Event { kind, span: start..end, line, column });
+            let span = without_header(stream.text, &kind, start..end);
+            let tag = parsed_span.tag_span().and_then(|tag| tag.byte_range());
+            stream.events.push(Event { kind, span, line, column, tag });
         }
     }
     // The parser may hand over a comment after the node that follows it.
     stream.comments.sort_by_key(|comment| comment.span.start);
     None
+}
+
+/// The parser's span of a block scalar without content begins at the header when the text ends there.
+fn without_header(text: &str, kind: &Kind<'_>, span: Range<usize>) -> Range<usize> {
+    match kind {
+        Kind::Scalar(scalar)
+            if matches!(scalar.style, Style::Literal | Style::Folded)
+                && scalar.value.bytes().all(|byte| byte == b'\n')
+                && text[span.clone()].starts_with(['|', '>']) =>
+        {
+            span.end..span.end
+        }
+        _ => span,
+    }
 }
 
 fn comment(text: &str, span: Range<usize>, line: usize, column: usize) -> Comment {

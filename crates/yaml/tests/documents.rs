@@ -175,8 +175,14 @@ fn an_alias_bomb_is_refused() {
 
 #[test]
 fn deep_nesting_is_refused() {
-    check(&"[".repeat(100_000), expect!["line 1, column 201: the file nests more than 200 levels deep"]);
-    check(&"- ".repeat(100_000), expect!["line 1, column 401: the file nests more than 200 levels deep"]);
+    check(
+        &"[".repeat(100_000),
+        expect!["line 1, column 201: the file nests more than 200 levels deep"],
+    );
+    check(
+        &"- ".repeat(100_000),
+        expect!["line 1, column 401: the file nests more than 200 levels deep"],
+    );
 }
 
 #[test]
