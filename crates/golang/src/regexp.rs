@@ -89,6 +89,20 @@ impl Regexp {
         self.regex.is_match(Text::new(text).as_str())
     }
 
+    /// Reports whether the text holds a match.
+    pub fn is_match_str(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+
+    /// Returns the template filled from the leftmost match, or nothing without a match.
+    ///
+    /// For a few texts; a [`Matcher`] is for many.
+    pub fn expand_str<'t>(&self, template: &Template, text: &'t str) -> Option<Cow<'t, str>> {
+        let mut slots = vec![None; 2 * self.names.len()];
+        self.regex.search_slots(&Input::new(text), &mut slots)?;
+        Some(fill(template, &slots, text))
+    }
+
     /// Returns the leftmost match, or nothing.
     pub fn find_submatch(&self, text: &[u8]) -> Option<Submatches> {
         let text = Text::new(text);
@@ -217,12 +231,16 @@ impl Matcher<'_> {
     pub fn expand<'t>(&mut self, template: &Template, text: &'t str) -> Option<Cow<'t, str>> {
         let input = Input::new(text);
         self.regexp.regex.search_slots_with(&mut self.cache, &input, &mut self.slots)?;
-        Some(template.fill(|group| {
-            let start = self.slots.get(2 * group).copied()??;
-            let end = self.slots.get(2 * group + 1).copied()??;
-            text.get(start.get()..end.get())
-        }))
+        Some(fill(template, &self.slots, text))
     }
+}
+
+fn fill<'t>(template: &Template, slots: &[Option<NonMaxUsize>], text: &'t str) -> Cow<'t, str> {
+    template.fill(|group| {
+        let start = slots.get(2 * group).copied()??;
+        let end = slots.get(2 * group + 1).copied()??;
+        text.get(start.get()..end.get())
+    })
 }
 
 /// Compiles what was read, or returns nothing if it becomes too large.

@@ -332,7 +332,7 @@ impl<'p> Parser<'p> {
 
     fn counted(
         &mut self,
-        (min, max): (Count, Option<Count>),
+        (min, max): Counts,
         before: &'p [u8],
         after: &'p [u8],
         last_repeat: Option<&[u8]>,
@@ -515,8 +515,11 @@ impl Node {
 /// A repeat count, `None` when it is over [`REPEAT_MAX`].
 type Count = Option<u32>;
 
+/// The least and the greatest count; without a greatest there is no end.
+type Counts = (Count, Option<Count>);
+
 /// Reads `{2}`, `{2,}` or `{2,3}`; anything else is literal text.
-fn counts(text: &[u8]) -> Option<((Count, Option<Count>), &[u8])> {
+fn counts(text: &[u8]) -> Option<(Counts, &[u8])> {
     let (min, rest) = integer(&text[1..])?;
     let (max, rest) = match rest.first()? {
         b',' if rest.get(1) == Some(&b'}') => (None, &rest[1..]),
