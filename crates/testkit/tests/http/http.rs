@@ -10,6 +10,7 @@ use std::{
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Sends a request and returns everything that comes until the connection ends.
+#[allow(dead_code, reason = "not every test file asks without ado")]
 pub(crate) fn get(address: SocketAddr, path: &str, headers: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
