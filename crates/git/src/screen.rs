@@ -114,7 +114,7 @@ impl Screened {
             let depth = match (below, &self.entries[position].base) {
                 (Some(below), _) => below + 1,
                 (None, Base::None) => 0,
-                // The base lies in the mirror, whose depths were checked when it came.
+                // The base is not in this pack, as in one that was not completed yet.
                 (None, Base::Entry(_) | Base::Id(_)) => 1,
             };
             if depth > limits.delta_depth {

@@ -259,10 +259,14 @@ impl Store {
         if let Some(keep) = &outcome.keep_path {
             fs::remove_file(keep)?;
         }
-        if let Err(error) = check_depths(&screened, outcome.index_path.as_deref(), limits) {
-            for path in [outcome.index_path, outcome.data_path].into_iter().flatten() {
-                fs::remove_file(path)?;
-            }
+        let (Some(data), Some(index)) = (&outcome.data_path, &outcome.index_path) else {
+            return Ok(());
+        };
+        if screened.n_ref_deltas > 0
+            && let Err(error) = check_depths(data, index, limits, stop)
+        {
+            fs::remove_file(index)?;
+            fs::remove_file(data)?;
             return Err(error);
         }
         Ok(())
@@ -327,17 +331,26 @@ pub(crate) fn parents_of(
     Ok(commit.parent_ids().map(CommitId).collect())
 }
 
+/// Checks the depth of deltas whose bases were named by id, in the pack as it was completed.
 fn check_depths(
-    screened: &screen::Screened,
-    index: Option<&Path>,
+    data: &Path,
+    index: &Path,
     limits: &Limits,
+    stop: &AtomicBool,
 ) -> Result<(), IngestError> {
-    let Some(index) = index.filter(|_| screened.n_ref_deltas > 0) else { return Ok(()) };
-    let unreadable = |text: String| IngestError::Remote(RemoteError::Index(text));
+    // Bases were added to it, at most one per delta.
+    let limits = Limits {
+        pack_bytes: limits.pack_bytes.saturating_mul(2),
+        objects: limits.objects.saturating_mul(2),
+        inflated_bytes: limits.inflated_bytes.saturating_mul(2),
+        ..limits.clone()
+    };
+    let mut pack = io::BufReader::new(fs::File::open(data)?);
+    let screened = screen::screen(&mut pack, &limits, stop)?;
     let index = gix_pack::index::File::at(index, gix::hash::Kind::Sha1)
-        .map_err(|error| unreadable(error.to_string()))?;
+        .map_err(|error| IngestError::Remote(RemoteError::Index(error.to_string())))?;
     let offset_of = |id: &ObjectId| Some(index.pack_offset_at_index(index.lookup(id)?));
-    Ok(screened.check_depths(limits, offset_of)?)
+    Ok(screened.check_depths(&limits, offset_of)?)
 }
 
 /// Removes what a crash may have left behind.
