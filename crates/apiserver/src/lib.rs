@@ -1,1 +1,26 @@
 //! A Kubernetes API for whatever custom resource definitions it is given.
+//!
+//! [`Server::router`] answers requests; it is a tower service, so that a Kubernetes
+//! client in the same process needs no socket. Objects live in memory. What is missing
+//! on purpose so far: discovery, tables, server-side apply and strategic merge.
+
+mod builtin;
+mod definition;
+mod object;
+mod patch;
+mod path;
+mod query;
+mod read;
+mod resource;
+mod router;
+mod rules;
+mod schema;
+mod selector;
+mod server;
+mod status;
+mod store;
+mod watch;
+mod write;
+
+pub use server::{LoadError, Server};
+pub use status::{Cause, Details, Status};

@@ -1,0 +1,144 @@
+//! The resources that are served without a definition.
+
+use crate::resource::{Resource, Table, api_version};
+
+/// Group of the definitions themselves.
+pub(crate) const DEFINITION_GROUP: &str = "apiextensions.k8s.io";
+
+/// Plural of the definitions themselves.
+pub(crate) const DEFINITIONS: &str = "customresourcedefinitions";
+
+struct Row {
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    is_namespaced: bool,
+    has_status: bool,
+    has_generation: bool,
+    selectable: &'static [&'static str],
+    renames: &'static [(&'static str, &'static str)],
+    /// Group and plural under which its objects are stored.
+    stored: (&'static str, &'static str, &'static str),
+}
+
+/// What the two kinds of events call the same things.
+const EVENT_RENAMES: [(&str, &str); 7] = [
+    ("regarding", "involvedObject"),
+    ("note", "message"),
+    ("reportingController", "reportingComponent"),
+    ("deprecatedSource", "source"),
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+];
+
+const NAMESPACE: Row = Row {
+    group: "",
+    version: "v1",
+    kind: "Namespace",
+    plural: "namespaces",
+    is_namespaced: false,
+    has_status: true,
+    has_generation: false,
+    selectable: &["status.phase"],
+    renames: &[],
+    stored: ("", "v1", "namespaces"),
+};
+
+const TABLE: [Row; 7] = [
+    NAMESPACE,
+    Row {
+        kind: "Secret",
+        plural: "secrets",
+        is_namespaced: true,
+        has_status: false,
+        selectable: &["type"],
+        stored: ("", "v1", "secrets"),
+        ..NAMESPACE
+    },
+    Row {
+        kind: "ConfigMap",
+        plural: "configmaps",
+        is_namespaced: true,
+        has_status: false,
+        selectable: &[],
+        stored: ("", "v1", "configmaps"),
+        ..NAMESPACE
+    },
+    Row {
+        kind: "ServiceAccount",
+        plural: "serviceaccounts",
+        is_namespaced: true,
+        has_status: false,
+        selectable: &[],
+        stored: ("", "v1", "serviceaccounts"),
+        ..NAMESPACE
+    },
+    Row {
+        kind: "Event",
+        plural: "events",
+        is_namespaced: true,
+        has_status: false,
+        selectable: &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+        stored: ("", "v1", "events"),
+        ..NAMESPACE
+    },
+    Row {
+        group: "events.k8s.io",
+        kind: "Event",
+        plural: "events",
+        is_namespaced: true,
+        has_status: false,
+        selectable: &["reason", "type"],
+        renames: &EVENT_RENAMES,
+        stored: ("", "v1", "events"),
+        ..NAMESPACE
+    },
+    Row {
+        group: DEFINITION_GROUP,
+        kind: "CustomResourceDefinition",
+        plural: DEFINITIONS,
+        has_generation: true,
+        selectable: &[],
+        stored: (DEFINITION_GROUP, "v1", DEFINITIONS),
+        ..NAMESPACE
+    },
+];
+
+/// Returns the table of built-in resources.
+pub(crate) fn table() -> Table {
+    let mut table = Table::default();
+    for row in TABLE {
+        let (group, version, plural) = row.stored;
+        table.insert(Resource {
+            group: row.group.to_owned(),
+            version: row.version.to_owned(),
+            kind: row.kind.to_owned(),
+            list_kind: format!("{}List", row.kind),
+            plural: row.plural.to_owned(),
+            is_namespaced: row.is_namespaced,
+            has_status: row.has_status,
+            has_generation: row.has_generation,
+            selectable: row.selectable.iter().map(|&field| field.to_owned()).collect(),
+            schema: None,
+            rules: None,
+            renames: row.renames,
+            stored_as: api_version(group, version),
+            id: format!("{plural}.{group}").into(),
+        });
+    }
+    table
+}

@@ -1,0 +1,150 @@
+//! Custom resource definitions: from the object to the resources that it defines.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{
+    object,
+    resource::{Resource, api_version},
+    rules::Rules,
+    schema::Schema,
+    status::{FieldError, Problem},
+};
+
+/// Versions that one definition may have.
+const VERSIONS_MAX: usize = 32;
+
+/// Compiles a definition into one resource for each version that is served.
+pub(crate) fn compile(definition: &Value) -> Result<Vec<Resource>, Vec<FieldError>> {
+    let spec = &definition["spec"];
+    let mut errors = Vec::new();
+    let group = required(spec, "group", "spec.group", &mut errors);
+    let plural = required(&spec["names"], "plural", "spec.names.plural", &mut errors);
+    let kind = required(&spec["names"], "kind", "spec.names.kind", &mut errors);
+    let is_namespaced = match spec["scope"].as_str() {
+        Some("Namespaced") => true,
+        Some("Cluster") => false,
+        _ => {
+            let supported = ["Cluster", "Namespaced"].map(str::to_owned).to_vec();
+            let problem = Problem::NotSupported { value: spec["scope"].to_string(), supported };
+            errors.push(FieldError::new("spec.scope", problem));
+            false
+        }
+    };
+    let name = format!("{plural}.{group}");
+    if object::name(definition) != name {
+        let detail = "must be spec.names.plural+\".\"+spec.group";
+        let value = Value::from(object::name(definition));
+        errors.push(FieldError::invalid("metadata.name", &value, detail));
+    }
+    let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let n_stored = versions.iter().filter(|version| version["storage"] == true).count();
+    if n_stored != 1 || versions.len() > VERSIONS_MAX {
+        let detail = "must have exactly one version marked as storage version";
+        errors.push(FieldError::invalid("spec.versions", &json!("array"), detail));
+    }
+    let stored = versions.iter().find(|version| version["storage"] == true);
+    let stored = stored.and_then(|version| version["name"].as_str()).unwrap_or_default();
+    let mut resources = Vec::new();
+    for (index, version) in versions.iter().enumerate().take(VERSIONS_MAX) {
+        let path = format!("spec.versions[{index}]");
+        if let Some((schema, rules)) = compile_schema(version, &path, &mut errors)
+            && version["served"] == true
+        {
+            resources.push(Resource {
+                group: group.clone(),
+                version: required(version, "name", &format!("{path}.name"), &mut errors),
+                kind: kind.clone(),
+                list_kind: list_kind(spec, &kind),
+                plural: plural.clone(),
+                is_namespaced,
+                has_status: version["subresources"]["status"].is_object(),
+                has_generation: true,
+                selectable: selectable(version),
+                schema: Some(schema),
+                rules,
+                renames: &[],
+                stored_as: api_version(&group, stored),
+                id: name.clone().into(),
+            });
+        }
+    }
+    if errors.is_empty() { Ok(resources) } else { Err(errors) }
+}
+
+/// Returns the status of a definition that is served.
+pub(crate) fn established(definition: &Value, now: Timestamp) -> Value {
+    let spec = &definition["spec"];
+    let mut names = spec["names"].clone();
+    if names["listKind"].is_null()
+        && let Some(kind) = names["kind"].as_str()
+    {
+        names["listKind"] = json!(format!("{kind}List"));
+    }
+    let stored: Vec<&Value> = spec["versions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|version| version["storage"] == true)
+        .map(|version| &version["name"])
+        .collect();
+    let condition = |type_: &str, reason: &str, message: &str| {
+        json!({
+            "type": type_,
+            "status": "True",
+            "reason": reason,
+            "message": message,
+            "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        })
+    };
+    json!({
+        "acceptedNames": names,
+        "storedVersions": stored,
+        "conditions": [
+            condition("NamesAccepted", "NoConflicts", "no conflicts found"),
+            condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+        ],
+    })
+}
+
+fn compile_schema(
+    version: &Value,
+    path: &str,
+    errors: &mut Vec<FieldError>,
+) -> Option<(Schema, Option<Rules>)> {
+    let path = format!("{path}.schema.openAPIV3Schema");
+    let schema = &version["schema"]["openAPIV3Schema"];
+    if schema.is_null() {
+        errors.push(FieldError::new(path, Problem::Required("schemas are required".to_owned())));
+        return None;
+    }
+    let compiled = Schema::compile(schema).map_err(|error| error.to_string());
+    let rules = Rules::compile(schema);
+    match compiled.and_then(|schema| rules.map(|rules| (schema, rules))) {
+        Ok(compiled) => Some(compiled),
+        Err(detail) => {
+            errors.push(FieldError::invalid(path, &json!("object"), detail));
+            None
+        }
+    }
+}
+
+fn required(object: &Value, field: &str, path: &str, errors: &mut Vec<FieldError>) -> String {
+    match object[field].as_str() {
+        Some(text) if !text.is_empty() => text.to_owned(),
+        _ => {
+            errors.push(FieldError::new(path, Problem::Required(String::new())));
+            String::new()
+        }
+    }
+}
+
+fn list_kind(spec: &Value, kind: &str) -> String {
+    spec["names"]["listKind"].as_str().map_or_else(|| format!("{kind}List"), str::to_owned)
+}
+
+fn selectable(version: &Value) -> Vec<String> {
+    let fields = version["selectableFields"].as_array().into_iter().flatten();
+    let paths = fields.filter_map(|field| field["jsonPath"].as_str());
+    paths.map(|path| path.trim_start_matches('.').to_owned()).collect()
+}

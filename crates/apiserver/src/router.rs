@@ -1,0 +1,193 @@
+//! From HTTP requests to operations and back.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::{Body, to_bytes},
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request::Parts};
+use serde_json::{Value, json};
+
+use crate::{
+    patch::Patch,
+    path::Target,
+    query::Query,
+    resource::Resource,
+    server::Api,
+    status::Status,
+    store::Key,
+    watch,
+    write::{Deleted, Deletion, Options, Part, Written},
+};
+
+/// Bytes of the largest body, as in Kubernetes.
+const BODY_MAX: usize = 3 << 20;
+
+/// Warnings of one answer; the rest stay unsaid.
+const WARNINGS_MAX: usize = 32;
+
+pub(crate) fn router(api: Arc<Api>) -> Router {
+    Router::new().fallback(answer).with_state(api)
+}
+
+async fn answer(State(api): State<Arc<Api>>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, BODY_MAX).await else {
+        return Status::too_large(BODY_MAX).into_response();
+    };
+    serve(api, &parts, body).unwrap_or_else(IntoResponse::into_response)
+}
+
+fn serve(api: Arc<Api>, parts: &Parts, body: Bytes) -> Result<Response, Status> {
+    if parts.uri.path() == "/version" {
+        return Ok(
+            Json(json!({"major": "1", "minor": "35", "gitVersion": "v1.35.0"})).into_response()
+        );
+    }
+    let target = Target::parse(parts.uri.path()).ok_or_else(Status::no_such_path)?;
+    let resource = api.resource(target.group, target.version, target.plural)?;
+    let query = Query::parse(&parts.uri)?;
+    let part = match target.subresource {
+        None => Part::Main,
+        Some("status") if resource.has_status => Part::Status,
+        Some(_) => return Err(Status::no_such_path()),
+    };
+    if target.namespace.is_some() && !resource.is_namespaced {
+        return Err(Status::no_such_path());
+    }
+    let call = Call { api, resource, query, headers: &parts.headers, body };
+    match target.name {
+        Some(name) => {
+            let namespace = match (call.resource.is_namespaced, target.namespace) {
+                (true, None) => return Err(Status::no_such_path()),
+                (_, namespace) => namespace.unwrap_or_default(),
+            };
+            call.object(&parts.method, (namespace.to_owned(), name.to_owned()), part)
+        }
+        None => call.collection(&parts.method, target.namespace),
+    }
+}
+
+/// A request whose resource is known.
+struct Call<'a> {
+    api: Arc<Api>,
+    resource: Arc<Resource>,
+    query: Query,
+    headers: &'a HeaderMap,
+    body: Bytes,
+}
+
+impl Call<'_> {
+    fn collection(self, method: &Method, namespace: Option<&str>) -> Result<Response, Status> {
+        match *method {
+            Method::GET if self.query.flag("watch") => self.watch(namespace),
+            Method::GET => {
+                let list = self.api.list(&self.resource, namespace, &self.query)?;
+                Ok(Json(list).into_response())
+            }
+            Method::POST => {
+                let object = self.read_object()?;
+                let namespace = match (self.resource.is_namespaced, namespace) {
+                    (true, None) => return Err(Status::method_not_allowed()),
+                    (_, namespace) => namespace.unwrap_or_default(),
+                };
+                let written =
+                    self.api.create(&self.resource, namespace, object, self.options()?)?;
+                Ok(show(written, StatusCode::CREATED))
+            }
+            Method::DELETE => {
+                let deletion = self.deletion()?;
+                let list =
+                    self.api.delete_all(&self.resource, namespace, &self.query, &deletion)?;
+                Ok(Json(list).into_response())
+            }
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    fn object(self, method: &Method, key: Key, part: Part) -> Result<Response, Status> {
+        match *method {
+            Method::GET => Ok(Json(self.api.get(&self.resource, &key)?).into_response()),
+            Method::PUT => {
+                let object = self.read_object()?;
+                let written =
+                    self.api.update(&self.resource, &key, part, object, self.options()?)?;
+                Ok(show(written, StatusCode::OK))
+            }
+            Method::PATCH => {
+                let patch = Patch::parse(self.media_type(), &self.body)?;
+                let written =
+                    self.api.patch(&self.resource, &key, part, &patch, self.options()?)?;
+                Ok(show(written, StatusCode::OK))
+            }
+            Method::DELETE if part == Part::Main => {
+                match self.api.delete(&self.resource, &key, &self.deletion()?)? {
+                    Deleted::Held(object) => Ok(Json(object).into_response()),
+                    Deleted::Gone { uid } => {
+                        Ok(Status::deleted(&self.resource, &key.1, &uid).into_response())
+                    }
+                }
+            }
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    fn watch(self, namespace: Option<&str>) -> Result<Response, Status> {
+        let namespace = namespace.map(str::to_owned);
+        let stream = watch::watch(self.api, self.resource, namespace, &self.query)?;
+        let json = HeaderValue::from_static("application/json");
+        Ok(([(header::CONTENT_TYPE, json)], Body::from_stream(stream)).into_response())
+    }
+
+    fn media_type(&self) -> &str {
+        let header = self.headers.get(header::CONTENT_TYPE);
+        header.and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    fn read_object(&self) -> Result<Value, Status> {
+        if self.media_type().contains("yaml") {
+            let document = yaml::documents(&self.body).into_iter().next();
+            return match document {
+                Some(Ok(document)) => Ok(document.value),
+                Some(Err(error)) => Err(Status::bad_request(error.to_string())),
+                None => Err(Status::bad_request("the body is empty")),
+            };
+        }
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Status::bad_request(format!("the body is not a JSON object: {error}")))
+    }
+
+    fn options(&self) -> Result<Options, Status> {
+        let (dry_run, validation) = (self.query.dry_run()?, self.query.field_validation()?);
+        Ok(Options { dry_run, validation })
+    }
+
+    fn deletion(&self) -> Result<Deletion, Status> {
+        let dry_run = self.query.dry_run()?;
+        if self.body.is_empty() {
+            return Ok(Deletion { dry_run, ..Deletion::default() });
+        }
+        let options: Value = serde_json::from_slice(&self.body)
+            .map_err(|error| Status::bad_request(error.to_string()))?;
+        let condition = |field: &str| options["preconditions"][field].as_str().map(str::to_owned);
+        Ok(Deletion {
+            dry_run: dry_run || options["dryRun"].as_array().is_some_and(|list| !list.is_empty()),
+            uid: condition("uid"),
+            resource_version: condition("resourceVersion"),
+        })
+    }
+}
+
+fn show(written: Written, code: StatusCode) -> Response {
+    let mut response = (code, Json(written.object)).into_response();
+    for warning in written.warnings.iter().take(WARNINGS_MAX) {
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - {:?}", warning)) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+    response
+}

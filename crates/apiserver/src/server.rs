@@ -1,0 +1,182 @@
+//! The server: its store, its table of resources, and the doors for the process that it runs in.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use axum::Router;
+use clock::Clock;
+use jiff::Timestamp;
+use parking_lot::RwLock;
+use serde_json::Value;
+
+use crate::{
+    builtin, object,
+    query::FieldValidation,
+    resource::{Resource, Table},
+    router,
+    status::Status,
+    store::Store,
+    write::{Options, Written},
+};
+
+/// A Kubernetes API. Cheap to clone; all clones are one server.
+#[derive(Clone, Debug)]
+pub struct Server {
+    api: Arc<Api>,
+}
+
+/// Why an object could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The text is not YAML.
+    #[error("cannot read the manifest")]
+    Yaml(#[source] yaml::Error),
+    /// No resource has this type.
+    #[error("no resource is defined for kind {kind:?} of {api_version:?}")]
+    UnknownKind {
+        /// `apiVersion` of the object.
+        api_version: String,
+        /// `kind` of the object.
+        kind: String,
+    },
+    /// The API refused the object.
+    #[error(transparent)]
+    Refused(#[from] Status),
+}
+
+/// What requests work on.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) store: Store,
+    pub(crate) table: RwLock<Table>,
+    clock: Clock,
+    /// Where identities come from: unpredictable for each process, distinct within it.
+    random: RandomState,
+    n_random: AtomicU64,
+}
+
+impl Server {
+    /// Returns a server whose objects live in memory.
+    pub fn in_memory(clock: Clock) -> Server {
+        let api = Api {
+            store: Store::new(),
+            table: RwLock::new(builtin::table()),
+            clock,
+            random: RandomState::new(),
+            n_random: AtomicU64::new(0),
+        };
+        Server { api: Arc::new(api) }
+    }
+
+    /// Returns the service that answers requests.
+    pub fn router(&self) -> Router {
+        router::router(Arc::clone(&self.api))
+    }
+
+    /// Installs custom resource definitions, or replaces them.
+    pub fn install_yaml(&self, definitions: &str) -> Result<(), LoadError> {
+        for document in yaml::documents(definitions.as_bytes()) {
+            let document = document.map_err(LoadError::Yaml)?;
+            if !document.value.is_null() {
+                self.load(&document.value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Installs one custom resource definition, or replaces it.
+    pub fn install_crd(&self, definition: &Value) -> Result<(), LoadError> {
+        self.load(definition).map(drop)
+    }
+
+    /// Creates an object, or replaces what has its name. Its status is kept out, as by any client.
+    ///
+    /// Returns the object as it stands now.
+    pub fn load(&self, object: &Value) -> Result<Value, LoadError> {
+        let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
+        let (api_version, kind) = (text("apiVersion"), text("kind"));
+        let found = self.api.table.read().of_kind(&api_version, &kind);
+        let resource = found.ok_or(LoadError::UnknownKind { api_version, kind })?;
+        let namespace = match (resource.is_namespaced, object::namespace(object)) {
+            (false, _) => "",
+            (true, "") => "default",
+            (true, namespace) => namespace,
+        };
+        let options = Options { dry_run: false, validation: FieldValidation::Ignore };
+        Ok(self.api.create_or_replace(&resource, namespace, object, options)?.object)
+    }
+
+    /// Replaces the status of an object that is there: how a server begins where another ended.
+    ///
+    /// Returns the object as it stands now.
+    pub fn load_status(&self, object: &Value) -> Result<Value, LoadError> {
+        let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
+        let (api_version, kind) = (text("apiVersion"), text("kind"));
+        let found = self.api.table.read().of_kind(&api_version, &kind);
+        let resource = found.ok_or(LoadError::UnknownKind { api_version, kind })?;
+        Ok(self.api.replace_status(&resource, object)?.object)
+    }
+}
+
+impl Api {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Returns the resource that a path names.
+    pub(crate) fn resource(
+        &self,
+        group: &str,
+        version: &str,
+        plural: &str,
+    ) -> Result<Arc<Resource>, Status> {
+        self.table.read().get(group, version, plural).ok_or_else(Status::no_such_path)
+    }
+
+    pub(crate) fn random(&self) -> u64 {
+        self.random.hash_one(self.n_random.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Returns a new identity in the form of a random UUID.
+    pub(crate) fn uid(&self) -> String {
+        let (high, low) = (self.random(), self.random());
+        format!(
+            "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+            high >> 32,
+            high >> 16 & 0xffff,
+            high & 0xfff,
+            low >> 48 & 0x3fff | 0x8000,
+            low & 0xffff_ffff_ffff
+        )
+    }
+
+    fn create_or_replace(
+        &self,
+        resource: &Arc<Resource>,
+        namespace: &str,
+        object: &Value,
+        options: Options,
+    ) -> Result<Written, Status> {
+        let name = object::name(object).to_owned();
+        let mut object = object.clone();
+        // What another server gave it means nothing here.
+        for field in ["resourceVersion", "uid", "creationTimestamp", "generation", "managedFields"]
+        {
+            object::metadata_mut(&mut object).remove(field);
+        }
+        let key = (namespace.to_owned(), name);
+        let Some(old) = self.store.get(&resource.id, &key) else {
+            return self.create(resource, namespace, object, options);
+        };
+        // Finalizers belong to those who set them, not to a manifest that knows of none.
+        if object::finalizers(&object).next().is_none() {
+            object::keep(&mut object, &old.value, "finalizers");
+        }
+        self.replace_unconditionally(resource, &key, object, options)
+    }
+}

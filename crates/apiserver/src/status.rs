@@ -1,0 +1,302 @@
+//! Errors as Kubernetes tells them: the `Status` object.
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::resource::Resource;
+
+/// An answer that is not an object: a failure, or the success of a deletion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
+#[error("{message}")]
+pub struct Status {
+    kind: &'static str,
+    api_version: &'static str,
+    metadata: Empty,
+    status: &'static str,
+    /// The sentence for people; empty for success.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// One word for programs; empty for success.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub reason: &'static str,
+    /// What it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Box<Details>>,
+    /// The HTTP status code.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub code: u16,
+}
+
+/// An object without fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+struct Empty {}
+
+/// What a status is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Details {
+    /// Name of the object.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Its group.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// Its plural name, or its kind if the object is invalid.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    /// Its identity, after a deletion.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub uid: String,
+    /// The fields that are wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<Cause>,
+}
+
+/// One wrong field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// Why, as one word.
+    pub reason: &'static str,
+    /// Why, for people.
+    pub message: String,
+    /// Path of the field.
+    pub field: String,
+}
+
+/// Why a field is wrong, in the words of the API machinery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FieldError {
+    pub(crate) field: String,
+    pub(crate) problem: Problem,
+}
+
+/// What is wrong with a field. Values are rendered when the problem is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// It is missing; the text says more, or nothing.
+    Required(String),
+    /// Its value is wrong.
+    Invalid { value: String, detail: String },
+    /// Its value has the wrong type; rendered as `Invalid`, but no rule can be checked beside it.
+    Type { value: String, detail: String },
+    /// Its value is not one of a few.
+    NotSupported { value: String, supported: Vec<String> },
+    /// It is too long.
+    TooLong(u64),
+    /// It has too many items.
+    TooMany { actual: usize, max: u64 },
+    /// It appears twice.
+    Duplicate(String),
+    /// It may not be so.
+    Forbidden(String),
+}
+
+impl FieldError {
+    pub(crate) fn new(field: impl Into<String>, problem: Problem) -> FieldError {
+        FieldError { field: field.into(), problem }
+    }
+
+    pub(crate) fn invalid(
+        field: impl Into<String>,
+        value: &serde_json::Value,
+        detail: impl Into<String>,
+    ) -> FieldError {
+        let problem = Problem::Invalid { value: value.to_string(), detail: detail.into() };
+        FieldError::new(field, problem)
+    }
+
+    /// Returns whether rules cannot be checked beside this error.
+    pub(crate) fn is_blocking(&self) -> bool {
+        match self.problem {
+            Problem::Required(_)
+            | Problem::Type { .. }
+            | Problem::TooLong(_)
+            | Problem::TooMany { .. } => true,
+            Problem::Invalid { .. }
+            | Problem::NotSupported { .. }
+            | Problem::Duplicate(_)
+            | Problem::Forbidden(_) => false,
+        }
+    }
+
+    fn body(&self) -> String {
+        match &self.problem {
+            Problem::Required(detail) if detail.is_empty() => "Required value".to_owned(),
+            Problem::Required(detail) => format!("Required value: {detail}"),
+            Problem::Invalid { value, detail } | Problem::Type { value, detail } => {
+                format!("Invalid value: {value}: {detail}")
+            }
+            Problem::NotSupported { value, supported } => {
+                let supported: Vec<String> =
+                    supported.iter().map(|word| serde_json::json!(word).to_string()).collect();
+                format!("Unsupported value: {value}: supported values: {}", supported.join(", "))
+            }
+            Problem::TooLong(max) => {
+                format!("Too long: may not be more than {max} byte{}", plural(*max))
+            }
+            Problem::TooMany { actual, max } => {
+                format!("Too many: {actual}: must have at most {max} item{}", plural(*max))
+            }
+            Problem::Duplicate(value) => format!("Duplicate value: {value}"),
+            Problem::Forbidden(detail) => format!("Forbidden: {detail}"),
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self.problem {
+            Problem::Required(_) => "FieldValueRequired",
+            Problem::Invalid { .. } => "FieldValueInvalid",
+            Problem::Type { .. } => "FieldValueTypeInvalid",
+            Problem::NotSupported { .. } => "FieldValueNotSupported",
+            Problem::TooLong(_) => "FieldValueTooLong",
+            Problem::TooMany { .. } => "FieldValueTooMany",
+            Problem::Duplicate(_) => "FieldValueDuplicate",
+            Problem::Forbidden(_) => "FieldValueForbidden",
+        }
+    }
+}
+
+fn plural(n: u64) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}
+
+fn is_zero(code: &u16) -> bool {
+    *code == 0
+}
+
+impl Status {
+    fn failure(code: StatusCode, reason: &'static str, message: String) -> Status {
+        Status {
+            kind: "Status",
+            api_version: "v1",
+            metadata: Empty {},
+            status: "Failure",
+            message,
+            reason,
+            details: None,
+            code: code.as_u16(),
+        }
+    }
+
+    /// Returns the answer to a deletion after which nothing is left.
+    pub(crate) fn deleted(resource: &Resource, name: &str, uid: &str) -> Status {
+        let mut status = Status::failure(StatusCode::OK, "", String::new()).about(
+            resource.group.clone(),
+            resource.plural.clone(),
+            name,
+        );
+        status.status = "Success";
+        status.code = 0;
+        if let Some(details) = &mut status.details {
+            details.uid = uid.to_owned();
+        }
+        status
+    }
+
+    fn about(mut self, group: String, kind: String, name: &str) -> Status {
+        let name = name.to_owned();
+        self.details = Some(Box::new(Details { name, group, kind, ..Details::default() }));
+        self
+    }
+
+    fn about_object(self, resource: &Resource, name: &str) -> Status {
+        self.about(resource.group.clone(), resource.plural.clone(), name)
+    }
+
+    pub(crate) fn no_such_path() -> Status {
+        let message = "the server could not find the requested resource".to_owned();
+        Status::failure(StatusCode::NOT_FOUND, "NotFound", message)
+    }
+
+    pub(crate) fn method_not_allowed() -> Status {
+        let message = "the server does not allow this method on the requested resource".to_owned();
+        Status::failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+    }
+
+    pub(crate) fn not_found(resource: &Resource, name: &str) -> Status {
+        let message = format!("{} {name:?} not found", resource.qualified());
+        Status::failure(StatusCode::NOT_FOUND, "NotFound", message).about_object(resource, name)
+    }
+
+    pub(crate) fn already_exists(resource: &Resource, name: &str) -> Status {
+        let message = format!("{} {name:?} already exists", resource.qualified());
+        Status::failure(StatusCode::CONFLICT, "AlreadyExists", message).about_object(resource, name)
+    }
+
+    pub(crate) fn conflict(resource: &Resource, name: &str, why: &str) -> Status {
+        let what = resource.qualified();
+        let message = format!("Operation cannot be fulfilled on {what} {name:?}: {why}");
+        Status::failure(StatusCode::CONFLICT, "Conflict", message).about_object(resource, name)
+    }
+
+    pub(crate) fn modified(resource: &Resource, name: &str) -> Status {
+        const WHY: &str = "the object has been modified; please apply your changes to the latest version and try again";
+        Status::conflict(resource, name, WHY)
+    }
+
+    pub(crate) fn invalid(resource: &Resource, name: &str, errors: &[FieldError]) -> Status {
+        let mut causes: Vec<Cause> = Vec::with_capacity(errors.len());
+        let mut messages: Vec<String> = Vec::with_capacity(errors.len());
+        for error in errors {
+            let body = error.body();
+            let message = format!("{}: {body}", error.field);
+            // The same error twice says nothing new.
+            if !messages.contains(&message) {
+                messages.push(message);
+            }
+            causes.push(Cause {
+                reason: error.reason(),
+                message: body,
+                field: error.field.clone(),
+            });
+        }
+        let message = match messages.as_slice() {
+            [message] => message.clone(),
+            _ => format!("[{}]", messages.join(", ")),
+        };
+        let kind = resource.qualified_kind();
+        let message = format!("{kind} {name:?} is invalid: {message}");
+        let mut status = Status::failure(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
+            .about(resource.group.clone(), resource.kind.clone(), name);
+        if let Some(details) = &mut status.details {
+            details.causes = causes;
+        }
+        status
+    }
+
+    pub(crate) fn unprocessable(message: impl Into<String>) -> Status {
+        Status::failure(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message.into())
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Status {
+        Status::failure(StatusCode::BAD_REQUEST, "BadRequest", message.into())
+    }
+
+    pub(crate) fn too_large(max: usize) -> Status {
+        let message = format!("Request entity too large: limit is {max}");
+        Status::failure(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
+    }
+
+    pub(crate) fn unsupported_media_type(accepted: &[&str]) -> Status {
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {}",
+            accepted.join(", ")
+        );
+        Status::failure(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+    }
+
+    pub(crate) fn expired(message: impl Into<String>) -> Status {
+        Status::failure(StatusCode::GONE, "Expired", message.into())
+    }
+}
+
+impl IntoResponse for Status {
+    fn into_response(self) -> Response {
+        let code = StatusCode::from_u16(self.code).unwrap_or(StatusCode::OK);
+        (code, Json(self)).into_response()
+    }
+}

@@ -1,0 +1,370 @@
+//! Writing: creating, replacing, patching and deleting objects.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::{
+    builtin::{DEFINITION_GROUP, DEFINITIONS},
+    definition, object,
+    patch::Patch,
+    query::{FieldValidation, Query},
+    read,
+    resource::Resource,
+    server::Api,
+    status::{FieldError, Problem, Status},
+    store::{Expected, Key, Stored},
+};
+
+mod admit;
+
+/// Attempts of a write that names no version, before the client hears of the conflict.
+const ATTEMPTS_MAX: usize = 10;
+
+/// How an object is to be written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) dry_run: bool,
+    pub(crate) validation: FieldValidation,
+}
+
+/// Which part of an object is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Main,
+    Status,
+}
+
+/// How an object is to be deleted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Deletion {
+    pub(crate) dry_run: bool,
+    pub(crate) uid: Option<String>,
+    pub(crate) resource_version: Option<String>,
+}
+
+/// What became of an object that was deleted.
+#[derive(Debug)]
+pub(crate) enum Deleted {
+    /// Finalizers hold it.
+    Held(Value),
+    /// Nothing is left of it.
+    Gone { uid: String },
+}
+
+/// An object as it stands after a write.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) object: Value,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Api {
+    /// Creates an object.
+    pub(crate) fn create(
+        &self,
+        resource: &Arc<Resource>,
+        namespace: &str,
+        mut object: Value,
+        options: Options,
+    ) -> Result<Written, Status> {
+        admit::check_type(resource, &object)?;
+        self.name(resource, namespace, &mut object)?;
+        let warnings = admit::prune(resource, &mut object, options.validation)?;
+        if resource.has_status {
+            object::set_field(&mut object, "status", None);
+        }
+        self.initialise(resource, &mut object)?;
+        admit::complete(resource, &mut object)?;
+        admit::validate(resource, &object, None)?;
+        let name = object::name(&object).to_owned();
+        let key: Key = (namespace.to_owned(), name);
+        if self.store.get(&resource.id, &key).is_some() {
+            return Err(Status::already_exists(resource, &key.1));
+        }
+        resource.store(&mut object);
+        if options.dry_run {
+            return Ok(Written { object: resource.present(&object), warnings });
+        }
+        self.ensure_namespace(namespace)?;
+        let stored = self
+            .store
+            .put(&resource.id, key.clone(), Expected::Absent, object)
+            .map_err(|_| Status::already_exists(resource, &key.1))?;
+        self.defined(resource, &stored.value)?;
+        Ok(Written { object: resource.present(&stored.value), warnings })
+    }
+
+    /// Replaces an object, or its status.
+    pub(crate) fn update(
+        &self,
+        resource: &Arc<Resource>,
+        key: &Key,
+        part: Part,
+        object: Value,
+        options: Options,
+    ) -> Result<Written, Status> {
+        // Custom resources are never replaced blindly.
+        if resource.schema.is_some() && object::text(&object, "resourceVersion").is_empty() {
+            let detail = "must be specified for an update";
+            let problem = Problem::Invalid { value: "0".to_owned(), detail: detail.to_owned() };
+            let error = FieldError::new("metadata.resourceVersion", problem);
+            return Err(Status::invalid(resource, &key.1, &[error]));
+        }
+        self.change(resource, key, part, options, |_| Ok(object.clone()))
+    }
+
+    /// Replaces an object whatever its version.
+    pub(crate) fn replace_unconditionally(
+        &self,
+        resource: &Arc<Resource>,
+        key: &Key,
+        object: Value,
+        options: Options,
+    ) -> Result<Written, Status> {
+        self.change(resource, key, Part::Main, options, |_| Ok(object.clone()))
+    }
+
+    /// Replaces the status of an object whatever its version.
+    pub(crate) fn replace_status(
+        &self,
+        resource: &Arc<Resource>,
+        object: &Value,
+    ) -> Result<Written, Status> {
+        let key = (object::namespace(object).to_owned(), object::name(object).to_owned());
+        let options = Options { dry_run: false, validation: FieldValidation::Ignore };
+        self.change(resource, &key, Part::Status, options, |old| {
+            let mut new = old.clone();
+            object::metadata_mut(&mut new).remove("resourceVersion");
+            object::set_field(&mut new, "status", object.get("status").cloned());
+            Ok(new)
+        })
+    }
+
+    /// Patches an object, or its status.
+    pub(crate) fn patch(
+        &self,
+        resource: &Arc<Resource>,
+        key: &Key,
+        part: Part,
+        patch: &Patch,
+        options: Options,
+    ) -> Result<Written, Status> {
+        self.change(resource, key, part, options, |old| {
+            let mut new = old.clone();
+            // A version that the patch does not name is not asked for.
+            object::metadata_mut(&mut new).remove("resourceVersion");
+            patch.apply(resource, &key.1, &mut new)?;
+            Ok(new)
+        })
+    }
+
+    /// Deletes an object, or marks it if finalizers hold it.
+    pub(crate) fn delete(
+        &self,
+        resource: &Arc<Resource>,
+        key: &Key,
+        deletion: &Deletion,
+    ) -> Result<Deleted, Status> {
+        for _ in 0..ATTEMPTS_MAX {
+            let old = self.existing(resource, key)?;
+            deletion.check(resource, &old)?;
+            let mut object = old.value.clone();
+            let is_held = object::finalizers(&object).next().is_some();
+            if is_held && (deletion.dry_run || object::is_terminating(&object)) {
+                return Ok(Deleted::Held(resource.present(&object)));
+            }
+            let gone = Deleted::Gone { uid: object::uid(&object).to_owned() };
+            if deletion.dry_run {
+                return Ok(gone);
+            }
+            if is_held {
+                self.mark_deleted(&mut object);
+                let expected = Expected::Revision(old.revision);
+                if let Ok(stored) = self.store.put(&resource.id, key.clone(), expected, object) {
+                    return Ok(Deleted::Held(resource.present(&stored.value)));
+                }
+            } else if self.store.remove(&resource.id, key.clone(), old.revision, object).is_ok() {
+                self.removed(resource, &old.value);
+                return Ok(gone);
+            }
+        }
+        Err(Status::modified(resource, &key.1))
+    }
+
+    /// Deletes every object that the request selects; returns them.
+    pub(crate) fn delete_all(
+        &self,
+        resource: &Arc<Resource>,
+        namespace: Option<&str>,
+        query: &Query,
+        deletion: &Deletion,
+    ) -> Result<Value, Status> {
+        let selector = read::selector(resource, query)?;
+        let page = self
+            .store
+            .list(&resource.id, namespace, None, usize::MAX, |object| selector.matches(object));
+        for stored in &page.objects {
+            match self.delete(resource, &key_of(&stored.value), deletion) {
+                // Someone else was faster.
+                Err(status) if status.reason == "NotFound" => {}
+                result => drop(result?),
+            }
+        }
+        let items: Vec<Value> =
+            page.objects.iter().map(|stored| resource.present(&stored.value)).collect();
+        Ok(json!({
+            "apiVersion": resource.api_version(),
+            "kind": resource.list_kind,
+            "metadata": {"resourceVersion": self.store.revision().to_string()},
+            "items": items,
+        }))
+    }
+
+    /// Computes a new object from the old one and swaps them, again if someone was faster.
+    fn change(
+        &self,
+        resource: &Arc<Resource>,
+        key: &Key,
+        part: Part,
+        options: Options,
+        compute: impl Fn(&Value) -> Result<Value, Status>,
+    ) -> Result<Written, Status> {
+        for _ in 0..ATTEMPTS_MAX {
+            let old = self.existing(resource, key)?;
+            let shown = resource.present(&old.value);
+            let mut new = compute(&shown)?;
+            let version = object::text(&new, "resourceVersion");
+            let is_conditional = !version.is_empty();
+            if is_conditional && version != old.revision.to_string() {
+                return Err(Status::modified(resource, &key.1));
+            }
+            let warnings = admit::prune(resource, &mut new, options.validation)?;
+            let new = admit::succeed(resource, key, &shown, new, part)?;
+            if admit::is_same(&shown, &new) || options.dry_run {
+                return Ok(Written { object: new, warnings });
+            }
+            if let Some(object) = self.swap(resource, key, &old, new)? {
+                return Ok(Written { object, warnings });
+            }
+            if is_conditional {
+                break;
+            }
+        }
+        Err(Status::modified(resource, &key.1))
+    }
+
+    /// Swaps an object; returns the new one, or `None` if someone was faster.
+    ///
+    /// An object that is to go and is held by nothing any more goes.
+    fn swap(
+        &self,
+        resource: &Arc<Resource>,
+        key: &Key,
+        old: &Stored,
+        mut new: Value,
+    ) -> Result<Option<Value>, Status> {
+        resource.store(&mut new);
+        let is_last = object::is_terminating(&new) && object::finalizers(&new).next().is_none();
+        let result = if is_last {
+            self.store.remove(&resource.id, key.clone(), old.revision, new)
+        } else {
+            let expected = Expected::Revision(old.revision);
+            self.store.put(&resource.id, key.clone(), expected, new)
+        };
+        let Ok(stored) = result else {
+            return Ok(None);
+        };
+        if is_last {
+            self.removed(resource, &old.value);
+        } else {
+            self.defined(resource, &stored.value)?;
+        }
+        Ok(Some(resource.present(&stored.value)))
+    }
+
+    fn existing(&self, resource: &Resource, key: &Key) -> Result<Arc<Stored>, Status> {
+        self.store.get(&resource.id, key).ok_or_else(|| Status::not_found(resource, &key.1))
+    }
+
+    fn mark_deleted(&self, object: &mut Value) {
+        let generation = object::generation(object);
+        let metadata = object::metadata_mut(object);
+        metadata.insert("deletionTimestamp".to_owned(), json!(self.timestamp()));
+        metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(0));
+        if generation > 0 {
+            metadata.insert("generation".to_owned(), json!(generation + 1));
+        }
+    }
+
+    pub(crate) fn timestamp(&self) -> String {
+        self.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+
+    /// Takes notice of a definition that was written.
+    fn defined(&self, resource: &Resource, object: &Value) -> Result<(), Status> {
+        if !is_definition(resource) {
+            return Ok(());
+        }
+        let name = object::name(object);
+        let resources =
+            definition::compile(object).map_err(|e| Status::invalid(resource, name, &e))?;
+        let (plural, group) = name.split_once('.').unwrap_or_default();
+        let mut table = self.table.write();
+        table.remove(group, plural);
+        resources.into_iter().for_each(|resource| table.insert(resource));
+        Ok(())
+    }
+
+    /// Takes notice of an object that is gone: what lived in it goes too.
+    fn removed(&self, resource: &Resource, object: &Value) {
+        let name = object::name(object);
+        if is_definition(resource) {
+            let (plural, group) = name.split_once('.').unwrap_or_default();
+            let defined = self.table.read().versions(group, plural);
+            if let Some(defined) = defined.first() {
+                self.clear(defined, None);
+            }
+            self.table.write().remove(group, plural);
+        } else if resource.group.is_empty() && resource.kind == "Namespace" {
+            let resources = self.table.read().namespaced();
+            resources.iter().for_each(|resource| self.clear(resource, Some(name)));
+        }
+    }
+
+    fn clear(&self, resource: &Arc<Resource>, namespace: Option<&str>) {
+        let page = self.store.list(&resource.id, namespace, None, usize::MAX, |_| true);
+        for stored in &page.objects {
+            // An object that someone else has just removed is as gone as it can be.
+            let _ = self.delete(resource, &key_of(&stored.value), &Deletion::default());
+        }
+    }
+}
+
+impl Deletion {
+    fn check(&self, resource: &Resource, old: &Stored) -> Result<(), Status> {
+        let name = object::name(&old.value);
+        let conflict = |what: &str, wanted: &str, actual: &str| {
+            let why = format!(
+                "the {what} in the precondition ({wanted}) does not match the {what} in record ({actual}). The object might have been deleted and then recreated"
+            );
+            Err(Status::conflict(resource, name, &why))
+        };
+        let (uid, version) = (object::uid(&old.value), old.revision.to_string());
+        match (&self.uid, &self.resource_version) {
+            (Some(wanted), _) if wanted != uid => conflict("UID", wanted, uid),
+            (_, Some(wanted)) if *wanted != version => {
+                conflict("ResourceVersion", wanted, &version)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_definition(resource: &Resource) -> bool {
+    resource.group == DEFINITION_GROUP && resource.plural == DEFINITIONS
+}
+
+fn key_of(object: &Value) -> Key {
+    (object::namespace(object).to_owned(), object::name(object).to_owned())
+}
