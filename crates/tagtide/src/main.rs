@@ -1,3 +1,66 @@
-//! Scans registries, chooses tags by policy and writes the choice into Git.
+//! The command line: parses it, sets up logging, runs one command, returns its exit code.
 
-fn main() {}
+mod args;
+mod config;
+mod error;
+mod folder;
+mod report;
+mod ui;
+mod commands {
+    pub(crate) mod lint;
+}
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::args::{Cli, Command, Global, LogEncoding};
+use crate::error::{Outcome, Usage};
+use crate::ui::Ui;
+
+/// Pages of freed memory go back to the system soon; long runs stay small.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A help text goes to standard output, a mistake to standard error.
+            let is_printed = error.print().is_ok();
+            let code = if is_printed { error.exit_code() } else { 1 };
+            return ExitCode::from(u8::try_from(code).unwrap_or(1));
+        }
+    };
+    match perform(cli) {
+        Ok(outcome) => outcome.into(),
+        Err(error) => {
+            let code = error::exit_code(&error);
+            // Standard error may be closed; the exit code still tells.
+            Ui.note(&format!("error: {error:#}")).map_or(ExitCode::from(1), |()| code)
+        }
+    }
+}
+
+fn perform(cli: Cli) -> Result<Outcome> {
+    start_logging(&cli.global)?;
+    match cli.command {
+        Command::Lint(lint) => commands::lint::run(&lint, &Ui),
+        _ => Err(Usage("not yet".to_owned()).into()),
+    }
+}
+
+fn start_logging(global: &Global) -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&global.log_level)
+        .map_err(|error| Usage(format!("--log-level `{}`: {error}", global.log_level)))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    let started = match global.log_encoding {
+        LogEncoding::Console => builder.with_ansi(false).try_init(),
+        LogEncoding::Json => builder.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!(error)).context("cannot start logging")
+}

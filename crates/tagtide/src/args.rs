@@ -1,0 +1,190 @@
+//! What was typed and what the environment says; nothing is interpreted here.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Scans registries, chooses tags by policy and writes each choice into Git.
+#[derive(Debug, Parser)]
+#[command(name = "tagtide", version, max_term_width = 100, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// How log lines look on standard error
+    #[arg(long, global = true, value_enum, default_value = "console", env = "TAGTIDE_LOG_ENCODING")]
+    pub(crate) log_encoding: LogEncoding,
+    /// Which log lines are shown: error, warn, info, debug, trace, or tracing directives
+    #[arg(long, global = true, default_value = "warn", env = "TAGTIDE_LOG_LEVEL")]
+    pub(crate) log_level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogEncoding {
+    Console,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Sentences and tables for people
+    Text,
+    /// One JSON document for programs
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the loop happening on this machine: a registry, a Git host, three environments
+    Demo(Demo),
+    /// Run sources, repositories, policies and automations
+    Run(Run),
+    /// Show what a run would change and why, as a unified diff
+    Plan(Plan),
+    /// Explain a choice
+    Explain {
+        #[command(subcommand)]
+        subject: ExplainSubject,
+    },
+    /// Check every marker below a folder
+    Lint(Lint),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Keep the repository and the manifests, and say where they are
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Reconcile everything once, until nothing is due, and stop
+    #[arg(long, required = true)]
+    pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) manifests: Manifests,
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// Do everything but push
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) manifests: Manifests,
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// Plan on the files of this local folder instead of the Git repositories
+    #[arg(long, value_name = "PATH")]
+    pub(crate) repo: Option<PathBuf>,
+    /// The folder below `--repo` to plan in when no manifests are given
+    #[arg(long, value_name = "PATH", requires = "repo")]
+    pub(crate) path: Option<String>,
+    /// Edit the files of `--repo` in place
+    #[arg(long, requires = "repo")]
+    pub(crate) write: bool,
+    /// Plan as if a policy had chosen this image; no registry is contacted (repeatable)
+    #[arg(long, value_name = "NAMESPACE/POLICY=IMAGE:TAG[@DIGEST]")]
+    pub(crate) assume: Vec<String>,
+    /// Exit with 3 when there are changes
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// Where objects and credentials come from.
+#[derive(Debug, Args)]
+pub(crate) struct Manifests {
+    /// Manifests to load: files, or folders searched for `.yaml`, `.yml` and `.json`
+    #[arg(value_name = "FILE|DIR")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The namespace of manifests that name none
+    #[arg(short, long, default_value = "flux-system", env = "FLUX_SYSTEM_NAMESPACE")]
+    pub(crate) namespace: String,
+    /// A Secret that is not among the manifests, as a folder with a file per key (repeatable)
+    #[arg(long, value_name = "NAMESPACE/NAME=DIR")]
+    pub(crate) secret: Vec<String>,
+    /// A token service that may receive registry credentials beside the registry's own domain (repeatable)
+    #[arg(long, value_name = "HOST")]
+    pub(crate) allow_realm: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct State {
+    /// Keep tags, choices and mirrors in this folder between runs
+    #[arg(long = "state", alias = "storage-path", value_name = "DIR", env = "TAGTIDE_STATE")]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExplainSubject {
+    /// Explain an image automation object
+    Image {
+        #[command(subcommand)]
+        subject: ExplainImage,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExplainImage {
+    /// Give the verdict on every tag of a listing
+    Policy(ExplainPolicy),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainPolicy {
+    /// Which ImagePolicy, when the file holds more than one
+    pub(crate) name: Option<String>,
+    /// The file with the ImagePolicy, and its ImageRepository if exclusions are to apply
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+    /// Tags, one a line, verbatim (`-` reads standard input)
+    #[arg(long, value_name = "FILE|-", required_unless_present = "tags_json", conflicts_with = "tags_json")]
+    pub(crate) tags: Option<PathBuf>,
+    /// Tags as a JSON array of strings, or as a registry's `{"tags": […]}`
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) tags_json: Option<PathBuf>,
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Lint {
+    /// The folder to check
+    pub(crate) folder: PathBuf,
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// The environment, read once at start. The only place that reads it, beside clap's `env`.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    variables: BTreeMap<OsString, OsString>,
+}
+
+impl Environment {
+    /// Returns the environment of this process.
+    pub(crate) fn of_process() -> Self {
+        Self { variables: std::env::vars_os().collect() }
+    }
+
+    /// Returns a variable that is set, not empty and UTF-8.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let value = self.variables.get(std::ffi::OsStr::new(name))?.to_str()?;
+        (!value.is_empty()).then_some(value)
+    }
+}
