@@ -4,6 +4,7 @@ mod args;
 mod config;
 mod error;
 mod folder;
+mod manifests;
 mod report;
 mod ui;
 mod commands {
