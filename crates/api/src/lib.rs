@@ -6,6 +6,7 @@
 
 pub mod annotation;
 pub mod condition;
+mod convert;
 pub mod image;
 pub mod image_ref;
 pub mod kinds;
@@ -15,6 +16,7 @@ pub mod revision;
 pub mod source;
 pub mod tag;
 
+pub use convert::{ConvertError, Converted, convert};
 pub use image_ref::{Digest, Reference, Repository, Tag};
 pub use kinds::Kind;
 pub use object::{Object, Status};
