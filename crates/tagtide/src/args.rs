@@ -20,7 +20,13 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// How log lines look on standard error
-    #[arg(long, global = true, value_enum, default_value = "console", env = "TAGTIDE_LOG_ENCODING")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "console",
+        env = "TAGTIDE_LOG_ENCODING"
+    )]
     pub(crate) log_encoding: LogEncoding,
     /// Which log lines are shown: error, warn, info, debug, trace, or tracing directives
     #[arg(long, global = true, default_value = "warn", env = "TAGTIDE_LOG_LEVEL")]
@@ -153,7 +159,12 @@ pub(crate) struct ExplainPolicy {
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: PathBuf,
     /// Tags, one a line, verbatim (`-` reads standard input)
-    #[arg(long, value_name = "FILE|-", required_unless_present = "tags_json", conflicts_with = "tags_json")]
+    #[arg(
+        long,
+        value_name = "FILE|-",
+        required_unless_present = "tags_json",
+        conflicts_with = "tags_json"
+    )]
     pub(crate) tags: Option<PathBuf>,
     /// Tags as a JSON array of strings, or as a registry's `{"tags": […]}`
     #[arg(long, value_name = "FILE|-")]

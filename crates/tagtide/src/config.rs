@@ -77,9 +77,7 @@ fn object_key(text: &str) -> Option<(String, String)> {
 }
 
 /// Returns the choices by namespace and policy; one policy cannot have two.
-pub(crate) fn assumptions(
-    texts: &[String],
-) -> Result<BTreeMap<(String, String), ImageRef>, Usage> {
+pub(crate) fn assumptions(texts: &[String]) -> Result<BTreeMap<(String, String), ImageRef>, Usage> {
     let mut assumed = BTreeMap::new();
     for text in texts {
         let assumption: Assumption = text.parse()?;
@@ -109,7 +107,15 @@ mod tests {
         assert_eq!(read("ns/p=h:5000/app:v1").expect("valid"), image("h:5000/app", "v1", None));
         let with_digest = read(&format!("ns/p=app:v1@{digest}")).expect("valid");
         assert_eq!(with_digest, image("app", "v1", Some(&digest)));
-        for bad in ["p=app:v1", "ns/p", "ns/p=app", "ns/p=h:5000/app", "ns/p=app:-v1", "ns/p=app:v1@x", "/p=a:1"] {
+        for bad in [
+            "p=app:v1",
+            "ns/p",
+            "ns/p=app",
+            "ns/p=h:5000/app",
+            "ns/p=app:-v1",
+            "ns/p=app:v1@x",
+            "/p=a:1",
+        ] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

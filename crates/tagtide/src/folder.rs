@@ -1,9 +1,10 @@
 //! A local folder of a Git working tree: read in the order of a walk, written atomically, never through a symbolic link.
 
 use std::io::{Read, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use automation::update::clamp;
 
 /// A file larger than this is no manifest; it equals the cap on blobs in a mirror.
 pub(crate) const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -51,8 +52,8 @@ impl Folder {
     pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>> {
         self.refuse_links(path)?;
         let full = self.root.join(path);
-        let file =
-            std::fs::File::open(&full).with_context(|| format!("cannot read {}", full.display()))?;
+        let file = std::fs::File::open(&full)
+            .with_context(|| format!("cannot read {}", full.display()))?;
         let mut bytes = Vec::new();
         file.take(FILE_BYTES_MAX + 1)
             .read_to_end(&mut bytes)
@@ -122,28 +123,17 @@ impl Folder {
         let mut full = self.root.clone();
         for part in path.split('/').filter(|part| !part.is_empty()) {
             full.push(part);
-            let is_link = std::fs::symlink_metadata(&full).is_ok_and(|metadata| metadata.is_symlink());
+            let is_link =
+                std::fs::symlink_metadata(&full).is_ok_and(|metadata| metadata.is_symlink());
             if is_link {
-                bail!("{} is a symbolic link, which is never followed; name its target", full.display());
+                bail!(
+                    "{} is a symbolic link, which is never followed; name its target",
+                    full.display()
+                );
             }
         }
         Ok(())
     }
-}
-
-/// Returns `path` relative, with `.` removed and `..` clamped at the root.
-fn clamp(path: &str) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    for component in Path::new(path).components() {
-        match component {
-            Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
-            Component::ParentDir => {
-                parts.pop();
-            }
-            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-        }
-    }
-    parts.join("/")
 }
 
 #[cfg(test)]
@@ -163,8 +153,13 @@ mod tests {
 
     #[test]
     fn files_come_in_lexical_order_without_git_and_links() {
-        let (temporary, folder) =
-            mk_folder(&[("b.yaml", ""), ("a/z.yaml", ""), ("a.yaml", ""), (".git/c.yaml", ""), ("a/x.txt", "")]);
+        let (temporary, folder) = mk_folder(&[
+            ("b.yaml", ""),
+            ("a/z.yaml", ""),
+            ("a.yaml", ""),
+            (".git/c.yaml", ""),
+            ("a/x.txt", ""),
+        ]);
         std::os::unix::fs::symlink("b.yaml", temporary.path().join("c.yaml")).expect("a link");
         std::os::unix::fs::symlink("a", temporary.path().join("linked")).expect("a link");
         let keep = |path: &str| path.ends_with(".yaml");
@@ -189,6 +184,9 @@ mod tests {
         std::os::unix::fs::symlink("target", temporary.path().join("link")).expect("a link");
         assert!(folder.write("link", b"new").is_err());
         assert!(folder.read("link").is_err());
-        assert_eq!(std::fs::read_to_string(temporary.path().join("target")).expect("a file"), "kept");
+        assert_eq!(
+            std::fs::read_to_string(temporary.path().join("target")).expect("a file"),
+            "kept"
+        );
     }
 }

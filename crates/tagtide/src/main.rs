@@ -8,6 +8,7 @@ mod manifests;
 mod report;
 mod ui;
 mod commands {
+    pub(crate) mod explain;
     pub(crate) mod lint;
 }
 
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::args::{Cli, Command, Global, LogEncoding};
+use crate::args::{Cli, Command, ExplainImage, ExplainSubject, Global, LogEncoding};
 use crate::error::{Outcome, Usage};
 use crate::ui::Ui;
 
@@ -47,6 +48,9 @@ fn main() -> ExitCode {
 fn perform(cli: Cli) -> Result<Outcome> {
     start_logging(&cli.global)?;
     match cli.command {
+        Command::Explain {
+            subject: ExplainSubject::Image { subject: ExplainImage::Policy(policy) },
+        } => commands::explain::run(&policy, &Ui),
         Command::Lint(lint) => commands::lint::run(&lint, &Ui),
         _ => Err(Usage("not yet".to_owned()).into()),
     }

@@ -137,7 +137,9 @@ impl Loader<'_> {
         match api::convert(value) {
             Ok(converted) => {
                 let notices = converted.notices.into_iter();
-                self.loaded.notices.extend(notices.map(|notice| format!("{file}:{line}: {notice}")));
+                self.loaded
+                    .notices
+                    .extend(notices.map(|notice| format!("{file}:{line}: {notice}")));
                 self.keep(Manifest { value: converted.value, file, line });
             }
             Err(error) => self.loaded.problems.push(Problem {
@@ -237,7 +239,8 @@ mod tests {
             std::fs::write(temporary.path().join(path), text).expect("a file");
         }
         let loaded = load(&[temporary.path().to_path_buf()], "default").expect("loaded");
-        let (kept, ambiguous) = settle(loaded.objects, |manifest| manifest.value["spec"].is_object());
+        let (kept, ambiguous) =
+            settle(loaded.objects, |manifest| manifest.value["spec"].is_object());
         let keys = kept.iter().map(|manifest| format!("{:?}\n", manifest.key()));
         let problems = loaded.problems.iter().chain(&ambiguous);
         let problems = problems.map(|problem| format!("{} {}\n", problem.reason, problem.message));
@@ -256,7 +259,10 @@ mod tests {
             &[
                 ("a.yaml", "kind: Deployment\n---\nkind: Deployment\n---\nkind: Service\n"),
                 ("b.yaml", "kind: Secret\napiVersion: v1\nmetadata: {name: s}\nsops: {mac: x}\n"),
-                ("c.yaml", "kind: Secret\napiVersion: v1\nmetadata: {name: t}\ndata: {k: 'ENC[AES256_GCM,x]'}\n"),
+                (
+                    "c.yaml",
+                    "kind: Secret\napiVersion: v1\nmetadata: {name: t}\ndata: {k: 'ENC[AES256_GCM,x]'}\n",
+                ),
                 ("d.yaml", "{{ if .Values.x }}\n: {\n"),
                 ("values.yaml", "image: x\n"),
             ],
@@ -270,7 +276,8 @@ mod tests {
 
     #[test]
     fn a_patch_beside_its_object_is_left_out_and_two_whole_ones_are_ambiguous() {
-        let head = "apiVersion: image.toolkit.fluxcd.io/v1\nkind: ImagePolicy\nmetadata: {name: p}\n";
+        let head =
+            "apiVersion: image.toolkit.fluxcd.io/v1\nkind: ImagePolicy\nmetadata: {name: p}\n";
         check(
             &[("a.yaml", &format!("{head}spec: {{}}\n")), ("b.yaml", head)],
             &expect![[r#"
@@ -280,7 +287,10 @@ mod tests {
             "#]],
         );
         check(
-            &[("a.yaml", &format!("{head}spec: {{}}\n")), ("b.yaml", &format!("{head}spec: {{x: 1}}\n"))],
+            &[
+                ("a.yaml", &format!("{head}spec: {{}}\n")),
+                ("b.yaml", &format!("{head}spec: {{x: 1}}\n")),
+            ],
             &expect![[r#"
                 skipped {}
                 encrypted {}
@@ -293,7 +303,10 @@ mod tests {
     fn lists_are_unpacked_and_a_broken_file_of_ours_is_a_problem() {
         check(
             &[
-                ("a.yaml", "kind: List\nitems:\n- {apiVersion: v1, kind: Namespace, metadata: {name: n}}\n"),
+                (
+                    "a.yaml",
+                    "kind: List\nitems:\n- {apiVersion: v1, kind: Namespace, metadata: {name: n}}\n",
+                ),
                 ("b.yaml", "apiVersion: image.toolkit.fluxcd.io/v1\nkind: [\n"),
             ],
             &expect![[r#"

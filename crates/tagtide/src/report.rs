@@ -1,5 +1,8 @@
 //! What `run`, `plan` and `lint` report, for people and as JSON, in a stable order.
 
+use std::fmt;
+
+use automation::update::{self, FileProblem};
 use serde::Serialize;
 
 /// The whole report; the field order is the order in the JSON document.
@@ -60,5 +63,39 @@ impl Report {
         self.commits.sort();
         self.problems.sort();
         self.problems.dedup();
+    }
+}
+
+impl From<FileProblem> for Problem {
+    fn from(FileProblem { path, problem }: FileProblem) -> Self {
+        Self {
+            file: path,
+            line: problem.line,
+            column: problem.column,
+            reason: problem.reason.to_string(),
+            message: problem.message,
+        }
+    }
+}
+
+impl Change {
+    /// Returns a planned change of `file`.
+    pub(crate) fn planned(file: &str, change: &update::Change) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: change.line,
+            column: change.column,
+            policy: change.policy.to_string(),
+            setter: change.setter.clone(),
+            old: change.old.clone(),
+            new: change.new.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column, reason, message } = self;
+        write!(f, "{file}:{line}:{column}: {reason}: {message}")
     }
 }
