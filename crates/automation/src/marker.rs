@@ -11,8 +11,8 @@ use std::{fmt, ops::Range};
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use yaml::{
-    comment::{Place, places},
-    scan::{Comment, Stream},
+    comment::{Attached, Place, attach},
+    scan::{Comment, Event, Stream},
 };
 
 use self::{
@@ -46,9 +46,9 @@ pub struct Marker {
     pub setter: String,
     /// The bytes of the value, as [`yaml::edit::Edit::span`] wants them.
     pub span: Range<usize>,
-    /// The line of the value, counted from 1.
+    /// The line on which the value begins, with its tag, anchor or block header, counted from 1.
     pub line: usize,
-    /// The column of the value in characters, counted from 1.
+    /// The column where it begins, in characters, counted from 1.
     pub column: usize,
     /// The value, quotes, escapes and folding resolved.
     pub old: String,
@@ -203,12 +203,12 @@ impl Finder<'_, '_> {
         if texts.iter().all(Option::is_none) {
             return;
         }
-        for ((comment, text), place) in
-            self.stream.comments.iter().zip(texts).zip(places(self.stream))
-        {
+        let attached = attach(self.stream);
+        let places = attached.places.iter().copied();
+        for ((comment, text), place) in self.stream.comments.iter().zip(texts).zip(places) {
             match text {
                 None => {}
-                Some(Text::Setter(setter)) => self.setter(comment, &setter, place),
+                Some(Text::Setter(setter)) => self.setter(comment, &setter, place, &attached),
                 Some(Text::Malformed(message)) => {
                     self.problem(comment, ProblemReason::Malformed, message.to_owned());
                 }
@@ -217,7 +217,7 @@ impl Finder<'_, '_> {
         }
     }
 
-    fn setter(&mut self, comment: &Comment, setter: &str, place: Place) {
+    fn setter(&mut self, comment: &Comment, setter: &str, place: Place, attached: &Attached) {
         let misplaced = |reason: &str| Err(format!("marker `{setter}` has no effect: {reason}"));
         let event = match place {
             Place::Line { event, alone: true } | Place::Head { event, alone: true } => {
@@ -242,25 +242,26 @@ impl Finder<'_, '_> {
             ),
         };
         match event {
-            Ok(event) => self.value(comment, setter, event),
+            Ok(event) => self.value(comment, setter, event, attached),
             Err(message) => self.problem(comment, ProblemReason::Misplaced, message),
         }
     }
 
-    fn value(&mut self, comment: &Comment, setter: &str, at: usize) {
+    fn value(&mut self, comment: &Comment, setter: &str, at: usize, attached: &Attached) {
         let (policy, part) = match parse_setter(setter) {
             Ok(parsed) => parsed,
             Err(message) => return self.problem(comment, ProblemReason::Setter, message),
         };
         let event = &self.stream.events[at];
         let Some(scalar) = event.scalar() else { return };
+        let (line, column) = position(self.stream.text, attached.start(self.stream, at), event);
         self.found.markers.push(Marker {
             policy,
             part,
             setter: setter.to_owned(),
             span: event.span.clone(),
-            line: event.line,
-            column: event.column,
+            line,
+            column,
             old: scalar.value.to_string(),
             object: self.objects.object(at),
         });
@@ -285,6 +286,19 @@ impl Finder<'_, '_> {
             message,
         });
     }
+}
+
+/// Returns the line and the column of a byte before a node.
+fn position(text: &str, start: usize, event: &Event<'_>) -> (usize, usize) {
+    if start == event.span.start {
+        return (event.line, event.column);
+    }
+    let n_lines = text[start..event.span.start].matches('\n').count();
+    let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+    (
+        event.line - n_lines,
+        text[line_start..start].trim_start_matches('\u{feff}').chars().count() + 1,
+    )
 }
 
 fn parse_setter(setter: &str) -> Result<(PolicyName, Part), String> {

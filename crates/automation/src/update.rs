@@ -112,6 +112,19 @@ pub fn clamp(path: &str) -> String {
     names.join("/")
 }
 
+/// Returns a path of the repository relative to a clamped update path, as commit messages name it; none if it is not below.
+///
+/// An update path may be a file: then that file goes by its own name.
+pub fn relative<'a>(update_path: &str, path: &'a str) -> Option<&'a str> {
+    if update_path.is_empty() {
+        return Some(path);
+    }
+    match path.strip_prefix(update_path)? {
+        "" => path.rsplit('/').next(),
+        below => below.strip_prefix('/'),
+    }
+}
+
 /// Returns what a marker writes for a choice.
 pub fn value(part: Part, choice: &ImageRef) -> String {
     match part {

@@ -7,6 +7,7 @@
 mod fold;
 pub(crate) mod tokens;
 
+use self::tokens::{Token, TokenKind};
 use crate::scan::Stream;
 
 /// Where a comment belongs.
@@ -32,8 +33,43 @@ pub enum Place {
     Foot,
 }
 
-/// Returns the place of every comment of a stream, in the order of [`Stream::comments`].
-pub fn places(stream: &Stream<'_>) -> Vec<Place> {
+/// The comments of a stream, attached to its nodes.
+#[derive(Debug)]
+pub struct Attached {
+    /// The place of every comment, in the order of [`Stream::comments`].
+    pub places: Vec<Place>,
+    /// The scalars that begin before their value, and the byte where they do, in order.
+    starts: Vec<(usize, usize)>,
+}
+
+impl Attached {
+    /// Returns the byte where a scalar begins: at its anchor or tag, else at a block scalar's header, else at the value.
+    pub fn start(&self, stream: &Stream<'_>, event: usize) -> usize {
+        match self.starts.binary_search_by_key(&event, |(event, _)| *event) {
+            Ok(at) => self.starts[at].1,
+            Err(_) => stream.events[event].span.start,
+        }
+    }
+}
+
+/// Attaches every comment of a stream.
+pub fn attach(stream: &Stream<'_>) -> Attached {
     let tokens = tokens::tokens(stream);
-    fold::places(stream, &tokens)
+    Attached { places: fold::places(stream, &tokens), starts: starts(&tokens) }
+}
+
+fn starts(tokens: &[Token]) -> Vec<(usize, usize)> {
+    let mut starts = Vec::new();
+    let mut property = None;
+    for token in tokens {
+        match token.kind {
+            TokenKind::Property => property = property.or(Some(token.span.start)),
+            TokenKind::BlockScalar(event) => {
+                starts.push((event, property.take().unwrap_or(token.span.start)))
+            }
+            TokenKind::Scalar(event) => starts.extend(property.take().map(|start| (event, start))),
+            _ => property = None,
+        }
+    }
+    starts
 }

@@ -18,7 +18,8 @@ pub(super) enum Text {
 
 /// Reads a comment, with its `#`; none if it is not about markers.
 pub(super) fn read(comment: &str) -> Option<Text> {
-    let text = comment.trim_start_matches('#').trim();
+    // JSON's own white space and no other.
+    let text = comment.trim_start_matches('#').trim_matches([' ', '\t', '\r', '\n']);
     if !text.starts_with('{') {
         return mentions(text).then_some(Text::Behind);
     }
@@ -28,7 +29,7 @@ pub(super) fn read(comment: &str) -> Option<Text> {
     let short = fields.get("$imagepolicy");
     if let Some(setter) = short.and_then(Value::as_str)
         && !setter.is_empty()
-        && fields.values().all(Value::is_string)
+        && fields.values().all(|value| value.is_string() || value.is_null())
     {
         return Some(decoded(setter));
     }
