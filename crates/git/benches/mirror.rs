@@ -1,0 +1,196 @@
+//! What one change costs in a repository of 10,000 files, and fifty at once.
+//!
+//! Against the real `git http-backend` on this machine. Prints our figure, the target, and Flux's
+//! figure measured elsewhere for orientation.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clock::Clock;
+use git::{
+    Access, BlobIndex, Change, FileChange, Finder, Limits, Mirrors, Plan, RefName, Reference,
+    RemoteUrl, Request, Snapshot,
+};
+use testkit::{GitServer, RequestKind};
+
+/// Files that hold the mark, as `automation` finds its own.
+struct Marks;
+
+impl Finder for Marks {
+    type Value = String;
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn is_candidate(&self, file_name: &str) -> bool {
+        file_name.ends_with(".yaml")
+    }
+
+    fn find(&self, bytes: &[u8]) -> Option<String> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let (_, mark) = text.split_once("# mark ")?;
+        mark.lines().next().map(str::to_owned)
+    }
+}
+
+struct Bench {
+    server: GitServer,
+    mirrors: Mirrors,
+    index: Arc<BlobIndex<Marks>>,
+    url: RemoteUrl,
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        for (n_files, n_folders) in [(1_000, 20), (10_000, 200), (100_000, 2_000)] {
+            one_change(n_files, n_folders).await;
+        }
+        many_files().await;
+        for n_automations in [1, 10, 50, 200] {
+            many_automations(n_automations).await;
+        }
+    });
+}
+
+impl Bench {
+    /// Returns a server with a repository of files of 2 KB, of which `n_marked` hold a mark.
+    fn new(n_files: usize, n_folders: usize, mark: impl Fn(usize) -> Option<String>) -> Bench {
+        let server = GitServer::start();
+        let files: Vec<(String, String)> = (0..n_files)
+            .map(|n| (format!("apps/{}/{n}.yaml", n % n_folders), file(n, mark(n))))
+            .collect();
+        server.create_repository("app", &files);
+        let client = net::Client::new(net::Options::default()).expect("TLS can be set up");
+        let mirrors = Mirrors::temporary(client, Clock::real(), Limits::default());
+        let url = server.url("app").as_str().parse().expect("a URL of ours");
+        let index = Arc::new(BlobIndex::in_memory(Marks));
+        Bench { server, mirrors: mirrors.expect("a temporary folder"), index, url }
+    }
+
+    /// Sets the value behind a mark and pushes.
+    async fn set(&self, mark: &str, value: &str) -> bool {
+        let (index, mark, value) = (Arc::clone(&self.index), mark.to_owned(), value.to_owned());
+        let request = Request {
+            checkout: Reference::branch("main").expect("valid"),
+            branch: RefName::branch("main").expect("valid"),
+            refspec: None,
+            options: Vec::new(),
+            author: ("Bot".to_owned(), "bot@example.com".to_owned()),
+            access: Access::anonymous(Duration::from_secs(60)),
+        };
+        let plan = move |files: &mut Snapshot| plan(files, &index, &mark, &value);
+        let outcome = self.mirrors.mirror(&self.url, "").update(request, plan).await;
+        outcome.expect("nothing is in the way").pushed.is_some()
+    }
+
+    fn bytes(&self) -> u64 {
+        use RequestKind::{Fetch, LsRefs, Push, ReceiveRefs, UploadRefs};
+        let kinds = [UploadRefs, LsRefs, Fetch, ReceiveRefs, Push];
+        let traffic = kinds.map(|kind| self.server.traffic(kind));
+        traffic.iter().map(|traffic| traffic.n_bytes_up + traffic.n_bytes_down).sum()
+    }
+}
+
+fn plan(
+    files: &mut Snapshot,
+    index: &BlobIndex<Marks>,
+    mark: &str,
+    value: &str,
+) -> Result<Plan<()>, String> {
+    let walk = files.walk("apps", index).map_err(|error| error.to_string())?;
+    let mut changed = Vec::new();
+    for hit in walk.hits.iter().filter(|hit| *hit.value == mark) {
+        let old = files.read(hit.id).map_err(|error| error.to_string())?;
+        let old = String::from_utf8(old).map_err(|error| error.to_string())?;
+        let (before, after) = old.split_once("tag: ").ok_or("no tag")?;
+        let after = after.split_once(' ').ok_or("no mark")?.1;
+        let bytes = format!("{before}tag: {value} {after}").into_bytes();
+        changed.push(FileChange { path: hit.path.clone(), bytes });
+    }
+    let message = format!("Set {mark} to {value}\n");
+    Ok(Plan { change: Some(Change { files: changed, message }), detail: () })
+}
+
+/// Returns 2 KB of manifest.
+fn file(n: usize, mark: Option<String>) -> String {
+    let mut text = format!("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: app-{n}\n");
+    if let Some(mark) = mark {
+        text += &format!("tag: 1.0.0 # mark {mark}\n");
+    }
+    let mut state = n as u64 + 1;
+    while text.len() < 2_000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        text += &format!("  key-{:04}: value-{:08x}\n", text.len(), state >> 32);
+    }
+    text
+}
+
+async fn one_change(n_files: usize, n_folders: usize) {
+    let every = n_files / 200;
+    let bench = Bench::new(n_files, n_folders, |n| (n % every == 0).then(|| n.to_string()));
+    let start = Instant::now();
+    assert!(bench.set("0", "1.0.1").await);
+    let (cold, cold_bytes) = (start.elapsed(), bench.bytes());
+    let mut warm = Vec::new();
+    for n in 0..9 {
+        bench.server.reset_traffic();
+        let start = Instant::now();
+        assert!(bench.set("0", &format!("1.1.{n}")).await);
+        warm.push(start.elapsed());
+    }
+    let bytes = bench.bytes();
+    warm.sort_unstable();
+    println!("one change, {n_files} files of 2 KB");
+    println!(
+        "  warm   {:>8.1?} (target 150 ms; Flux 10.5 s), {bytes} B wire (target 10 KB; Flux 6.96 MB)",
+        warm[4]
+    );
+    println!("  cold   {cold:>8.1?} (target 700 ms; Flux 10.5 s), {cold_bytes} B wire");
+    bench.server.reset_traffic();
+    let start = Instant::now();
+    assert!(!bench.set("0", "1.1.8").await);
+    println!("  no-op  {:>8.1?} (Flux 0.06 s to 8.5 s), {} B wire", start.elapsed(), bench.bytes());
+}
+
+async fn many_files() {
+    for (n_marked, flux) in [(100, "21.7 s"), (1_000, "227 s")] {
+        let bench = Bench::new(10_000, 200, |n| Some((n < n_marked).to_string()));
+        assert!(bench.set("false", "0.0.0").await);
+        let start = Instant::now();
+        assert!(bench.set("true", "1.0.1").await);
+        let took = start.elapsed();
+        println!(
+            "one policy in {n_marked} of 10000 files: {took:.1?} (target 500 ms; Flux {flux})"
+        );
+    }
+}
+
+async fn many_automations(n_automations: usize) {
+    let mark = |n: usize| (n < n_automations).then(|| n.to_string());
+    let bench = Arc::new(Bench::new(1_000, 200, mark));
+    let main = Reference::branch("main").expect("valid");
+    let access = Access::anonymous(Duration::from_secs(60));
+    bench.mirrors.mirror(&bench.url, "").refresh(&main, &access).await.expect("all is well");
+    bench.server.reset_traffic();
+    let start = Instant::now();
+    let sets = (0..n_automations).map(|n| {
+        let bench = Arc::clone(&bench);
+        tokio::spawn(async move { bench.set(&n.to_string(), "2.0.0").await })
+    });
+    for set in sets.collect::<Vec<_>>() {
+        assert!(set.await.expect("no panic"));
+    }
+    let took = start.elapsed();
+    let n_pushes = bench.server.traffic(RequestKind::Push).n_requests;
+    let n_fetches = bench.server.traffic(RequestKind::Fetch).n_requests;
+    println!(
+        "{n_automations} automations, one branch: {took:.1?}, {n_pushes} pushes, {n_fetches} fetches \
+         (target for 200: 2 s, 3 pushes; Flux for 50: 38 s to 77 s, 140 pushes)"
+    );
+}
