@@ -56,6 +56,12 @@ pub fn is_number(rune: char) -> bool {
     rune.is_ascii_digit() || !rune.is_ascii() && contains(&NUMBER, rune)
 }
 
+/// Returns whether Go's `unicode.IsPunct` holds (category P).
+pub fn is_punctuation(rune: char) -> bool {
+    static PUNCTUATION: LazyLock<ClassUnicode> = LazyLock::new(|| class(r"[\p{P}&&\p{Age=15.0}]"));
+    contains(&PUNCTUATION, rune)
+}
+
 /// Returns whether Go's `unicode.IsUpper` holds (category Lu).
 pub fn is_upper(rune: char) -> bool {
     static UPPER: LazyLock<ClassUnicode> = LazyLock::new(|| class(r"[\p{Lu}&&\p{Age=15.0}]"));

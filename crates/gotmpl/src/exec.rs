@@ -187,7 +187,7 @@ impl<'a> State<'a> {
                 self.variables.truncate(mark);
                 return Ok(flow);
             }
-            Node::Range { pipe, list, or_else, .. } => {
+            Node::Range { pipe, list, or_else } => {
                 let mark = self.variables.len();
                 let flow = match self.range(dot, pipe, list)? {
                     // Nothing to iterate over.
@@ -212,7 +212,7 @@ impl<'a> State<'a> {
     fn range(&mut self, dot: &Slot, pipe: &'a Pipe, list: &'a Block) -> Executed<Option<()>> {
         let value = self.pipeline(dot, pipe)?.value;
         let mark = self.variables.len();
-        let mut once = |state: &mut Self, index: Value, slot: Slot| {
+        let once = |state: &mut Self, index: Value, slot: Slot| {
             state.set_range_variables(pipe, index, &slot)?;
             let flow = state.walk(&slot, list)?;
             state.variables.truncate(mark);

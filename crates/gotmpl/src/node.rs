@@ -14,7 +14,7 @@ pub(crate) enum Node {
     Action { at: usize, pipe: Pipe },
     If { pipe: Pipe, list: Block, or_else: Option<Block> },
     With { pipe: Pipe, list: Block, or_else: Option<Block> },
-    Range { at: usize, pipe: Pipe, list: Block, or_else: Option<Block> },
+    Range { pipe: Pipe, list: Block, or_else: Option<Block> },
     Template { at: usize, name: String, pipe: Option<Pipe> },
     Break,
     Continue,

@@ -317,7 +317,6 @@ impl Parser<'_> {
 
     fn control(&mut self, context: &'static str) -> Parsed<Node> {
         let n_variables = self.variables.len();
-        let at = self.peek_non_space().at;
         let pipe = self.pipeline(context, Kind::RightDelim)?;
         let in_range = usize::from(context == "range");
         self.range_depth += in_range;
@@ -331,7 +330,7 @@ impl Parser<'_> {
         Ok(match context {
             "if" => Node::If { pipe, list, or_else },
             "with" => Node::With { pipe, list, or_else },
-            _ => Node::Range { at, pipe, list, or_else },
+            _ => Node::Range { pipe, list, or_else },
         })
     }
 

@@ -1,0 +1,7 @@
+//! Versions and ranges.
+
+use super::Entry;
+
+pub(super) fn functions() -> Vec<Entry> {
+    Vec::new()
+}
