@@ -156,25 +156,9 @@ impl Object for Record {
     }
 
     fn method(&self, name: &str) -> Option<Method> {
-        let value = match name {
-            "String" => Value::from(self.text.clone()?),
-            _ if self.type_name == "update.ObjectIdentifier"
-                || self.type_name == "yaml.ResourceIdentifier" =>
-            {
-                find(&self.fields, name.strip_prefix("Get")?)?
-            }
-            _ => return None,
-        };
-        Some(getter(value))
+        let text = self.text.clone().filter(|_| name == "String")?;
+        Some(getter(text.into()))
     }
-}
-
-/// Returns a field of an identifier, which lies within embedded structs.
-fn find(fields: &[Field], name: &str) -> Option<Value> {
-    fields.iter().find_map(|field| match &field.value {
-        Value::Object(object) => find(&object.fields(), name),
-        value => (field.name == name).then(|| value.clone()),
-    })
 }
 
 fn getter(value: Value) -> Method {
@@ -214,16 +198,17 @@ impl Changed {
                 distinct.push(value);
             }
         }
+        let files_type = Rc::new(MapType {
+            name: None,
+            key: Type::String,
+            element: Type::Map(object_changes_type()),
+        });
         let files = files.into_iter().map(|(file, objects)| (file, object_changes(objects)));
         Changed {
-            file_changes: Value::Map(Map::with_strings(
-                Rc::new(MapType {
-                    name: None,
-                    key: Type::String,
-                    element: Type::Map(object_changes_type()),
-                }),
-                files,
-            )),
+            file_changes: Value::Map(match changes {
+                [] => Map::nil(files_type),
+                _ => Map::with_strings(files_type, files),
+            }),
             objects: object_changes(objects),
             changes: change_list(distinct),
         }
@@ -263,7 +248,12 @@ fn object_changes(objects: BTreeMap<MessageObject<'_>, Vec<Value>>) -> Value {
 }
 
 fn change_list(changes: Vec<Value>) -> Value {
-    Value::List(List::new(Type::Named("update.Change".into()), changes))
+    let element = Type::Named("update.Change".into());
+    Value::List(if changes.is_empty() {
+        List::nil(Rc::new(element))
+    } else {
+        List::new(element, changes)
+    })
 }
 
 fn change(change: &MessageChange<'_>) -> Value {

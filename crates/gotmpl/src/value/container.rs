@@ -59,7 +59,7 @@ impl List {
     }
 
     /// Returns Go's nil slice.
-    pub(crate) fn nil(element: Rc<Type>) -> List {
+    pub fn nil(element: Rc<Type>) -> List {
         List(Rc::new(ListNode { element, items: Vec::new(), is_nil: true }))
     }
 
