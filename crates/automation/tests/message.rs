@@ -37,7 +37,7 @@ fn every_recorded_template_gives_what_flux_gives() {
     assert!(n_later <= LATER_MAX, "{n_later} templates need functions that are not built");
 }
 
-/// Records that need `derivePassword`, `toDate` or `semverCompare`.
+/// Records that need `derivePassword` or `toDate`.
 const LATER_MAX: usize = 20;
 
 #[test]

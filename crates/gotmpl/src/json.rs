@@ -72,6 +72,9 @@ impl Writer<'_> {
                 })?;
             }
             Value::Object(object) => {
+                if let Some(text) = object.json() {
+                    return self.string(text.as_bytes());
+                }
                 let mut fields = Vec::new();
                 collect(object.fields(), &mut fields);
                 self.container(['{', '}'], fields.len(), depth, |writer, at| {

@@ -3,12 +3,12 @@
 use crate::value::Map;
 
 /// Bytes of a produced string that cost one step.
-const BYTES_PER_STEP: usize = 16;
+pub(crate) const BYTES_PER_STEP: usize = 4;
 
 /// The most that an execution may use. There is no clock in it: the same template on the same data always ends alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Steps: evaluated nodes, produced list items, sixteen bytes of a produced string each count one.
+    /// Steps: evaluated nodes, produced list items, four bytes of a produced string each count one.
     pub steps: u64,
     /// Bytes of output.
     pub output: usize,

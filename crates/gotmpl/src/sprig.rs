@@ -20,7 +20,7 @@ use golang::fmt::sprintf;
 
 use crate::builtin::format_values;
 use crate::function::{Body, Call, Fault, Function, Param};
-use crate::run::{Limit, Run};
+use crate::run::{BYTES_PER_STEP, Limit, Run};
 use crate::value::Value;
 
 /// Names of the set that are not built yet. They need the clock, randomness, cryptography or big decimals.
@@ -48,8 +48,6 @@ pub(crate) const LATER: &[&str] = &[
     "mustToDate",
     "must_date_modify",
     "randInt",
-    "semver",
-    "semverCompare",
     "shuffle",
     "subf",
     "toDate",
@@ -115,7 +113,7 @@ fn charged(mut function: Function) -> Function {
 
 fn weight(value: &Value) -> u64 {
     match value {
-        Value::String(text) => text.len() as u64 / 16,
+        Value::String(text) => (text.len() / BYTES_PER_STEP) as u64,
         Value::List(list) => list.len() as u64,
         Value::Map(map) => map.len() as u64,
         _ => 0,

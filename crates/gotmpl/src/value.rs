@@ -86,6 +86,10 @@ pub trait Object {
     fn text(&self) -> Option<String> {
         None
     }
+    /// Returns the text that stands for the value in JSON, if the type has a form of its own there.
+    fn json(&self) -> Option<String> {
+        None
+    }
     /// Returns whether this is a pointer: then `type_name` starts with `*`.
     fn is_pointer(&self) -> bool {
         false

@@ -34,7 +34,7 @@ fn costly_functions_end_before_they_cost() {
         r#"{{$s := repeat 1000000 "a"}}{{range until 1000}}{{regexMatch "a+b" $s}}{{end}}"#,
         r#"{{range until 1000}}{{printf "%1000000d" 1 | trunc 0}}{{end}}"#,
     ] {
-        let r = std::panic::catch_unwind(|| check(template, STEPS)); if r.is_err() { eprintln!("SLOWT {template}"); }
+        check(template, STEPS);
     }
 }
 
@@ -112,7 +112,6 @@ fn render(template: &str) -> Result<String, String> {
     let template =
         Template::parse("t", template, &Functions::hermetic()).map_err(|e| e.to_string())?;
     let out = template.execute(&Value::Nil, &mut Run::new(Limits::default()));
-    if started.elapsed().as_secs() >= 1 { panic!("SLOW {:?}", started.elapsed()); }
     assert!(started.elapsed() < AT_ONCE, "it took {:?}", started.elapsed());
     out.map(|out| String::from_utf8_lossy(&out).into_owned()).map_err(|e| e.to_string())
 }
