@@ -59,7 +59,7 @@ pub(super) fn to_int(value: &Value) -> i64 {
 /// Converts as amd64 does: what is out of range becomes the smallest integer.
 fn truncate(float: f64) -> i64 {
     const END: f64 = 9_223_372_036_854_775_808.0;
-    if float >= -END && float < END { float as i64 } else { i64::MIN }
+    if (-END..END).contains(&float) { float as i64 } else { i64::MIN }
 }
 
 /// Returns the float that a value stands for, 0 if it stands for none.

@@ -64,7 +64,7 @@ fn decode(text: &[u8], alphabet: &[u8], bits: u32) -> Result<Vec<u8>, usize> {
         while n_chars < group {
             match chars.next() {
                 None if n_chars == 0 => return Ok(out),
-                None => return Err(text.len() - if bits == 6 { n_chars } else { n_chars }),
+                None => return Err(text.len() - n_chars),
                 Some((at, b'=')) => {
                     padding(&mut chars, (at, text.len()), n_chars, group)?;
                     let n_bytes = n_chars * bits as usize / 8;
