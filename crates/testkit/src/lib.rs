@@ -12,9 +12,11 @@ mod background;
 mod docker_registry;
 mod fault_proxy;
 mod git_server;
+mod history;
 mod http_server;
 mod program;
 mod tls;
+mod world;
 
 pub use docker_registry::{DockerRegistry, DockerRegistryOptions, RegistryAccess};
 pub use fault_proxy::{Direction, Fault, FaultProxy, Seen, Traffic};
@@ -22,8 +24,10 @@ pub use git_server::{
     Change, FileMode, GitAccess, GitRequest, GitServer, GitServerOptions, GitTraffic, Repositories,
     RequestKind,
 };
+pub use history::{History, Violation};
 pub use http_server::HttpServer;
 pub use tls::{ClientCertificates, Identity, Tls};
+pub use world::World;
 
 /// The one user that servers of this crate know.
 pub const USERNAME: &str = "tide";

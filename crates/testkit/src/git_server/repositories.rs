@@ -99,6 +99,8 @@ impl Repositories {
         self.git(name, &["init", "--quiet", "--bare", "--initial-branch", branch]);
         self.git(name, &["config", "http.receivepack", "true"]);
         self.git(name, &["config", "receive.advertisePushOptions", "true"]);
+        // A history is judged by them.
+        self.git(name, &["config", "core.logAllRefUpdates", "always"]);
         // Housekeeping in the background would race with the removal of the folder.
         self.git(name, &["config", "gc.auto", "0"]);
         if !files.is_empty() {
