@@ -30,7 +30,7 @@ async fn registry_and_git_host_are_reached_through_net() {
 #[tokio::test(start_paused = true)]
 async fn the_api_knows_our_kinds() {
     let world = World::new();
-    let policies: kube::Api<api::ImagePolicy> = kube::Api::all(world.kube());
+    let policies: kube::Api<api::image::ImagePolicy> = kube::Api::all(world.kube());
     let list = policies.list(&kube::api::ListParams::default()).await.expect("an answer");
     assert_eq!(list.items.len(), 0);
 }
