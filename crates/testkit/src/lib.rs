@@ -8,6 +8,11 @@
 //! The functions of this crate panic, with a sentence that says what to do, when the machine lets
 //! the test down: a program is missing, a folder cannot be written, stock git refuses a command.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it starts the servers that tests are judged by, and a proxy in front of them"
+)]
+
 mod background;
 mod docker_registry;
 mod fault_proxy;

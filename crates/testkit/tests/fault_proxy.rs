@@ -1,5 +1,7 @@
 //! Every fault shows, and without one nothing does.
 
+#![expect(clippy::disallowed_methods, reason = "what arrives is looked at byte by byte")]
+
 #[path = "http/http.rs"]
 mod http;
 

@@ -133,10 +133,7 @@ impl Repositories {
         let parent = [reference.as_str(), "HEAD"]
             .into_iter()
             .find_map(|revision| self.resolve(name, revision));
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .expect("the clock stands after 1970")
-            .as_secs();
+        let now = clock::Clock::real().now().as_second();
         let mut input = format!(
             "commit {reference}\ncommitter Human <human@example.com> {now} +0000\ndata {}\n{message}\n",
             message.len(),
