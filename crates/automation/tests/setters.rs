@@ -59,7 +59,8 @@ fn golden_files_get_the_values_that_flux_writes() {
             "values at their recorded place": 1250,
             "values that read back as text": 1042,
         }
-    "#]].assert_debug_eq(&counts);
+    "#]]
+    .assert_debug_eq(&counts);
 }
 
 fn records() -> impl Iterator<Item = Value> {
