@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use crate::update::ChangeSet;
 use gotmpl::{
     ExecError, Field, Functions, Limits, List, Map, MapType, Method, Object, ParseError, Run,
     Template, Type, Value,
@@ -62,6 +63,30 @@ pub struct MessageObject<'a> {
     pub name: &'a str,
     /// `metadata.namespace`, empty where there is none.
     pub namespace: &'a str,
+}
+
+/// Returns the changes of a change set whose paths begin with the update path, which messages leave out.
+pub fn changes_of<'a>(changes: &'a ChangeSet, update_path: &str) -> Vec<MessageChange<'a>> {
+    let root = update_path.trim_start_matches("./").trim_end_matches('/');
+    let relative = |path: &'a str| match path.strip_prefix(root) {
+        Some(rest) if !root.is_empty() => rest.strip_prefix('/').unwrap_or(path),
+        _ => path,
+    };
+    let of_file = |file: &'a crate::update::FileChange| {
+        file.changes.iter().map(move |change| MessageChange {
+            file: relative(&file.path),
+            object: MessageObject {
+                api_version: &change.object.api_version,
+                kind: &change.object.kind,
+                name: &change.object.name,
+                namespace: &change.object.namespace,
+            },
+            old: &change.old,
+            new: &change.new,
+            setter: &change.setter,
+        })
+    };
+    changes.files.iter().flat_map(of_file).collect()
 }
 
 /// Why there is no message.
