@@ -136,14 +136,12 @@ impl Spec {
 
 /// `#`: always a decimal point, and for `%g` the zeros that it would drop.
 fn with_point(text: &str, verb: char, precision: Option<usize>) -> String {
-    let (hex, is_general) = (matches!(verb, 'x' | 'X'), matches!(verb, 'g' | 'G' | 'v'));
+    let hex = matches!(verb, 'x' | 'X');
+    // Go counts the digits of %X otherwise than those of %x.
     let mut missing = match verb {
-        'v' | 'g' | 'G' | 'x' | 'X' => precision.unwrap_or(6) as i64,
+        'v' | 'g' | 'G' | 'x' => precision.unwrap_or(6) as i64,
         _ => 0,
     };
-    if !is_general && !hex {
-        missing = 0;
-    }
     let tail_at = match hex {
         true => text.find(['p', 'P']),
         false => text.find(['e', 'E']),
@@ -153,8 +151,7 @@ fn with_point(text: &str, verb: char, precision: Option<usize>) -> String {
         None => (text.to_owned(), ""),
     };
     let mut seen = false;
-    let body = if hex { 2 } else { 0 };
-    for byte in digits.as_bytes()[body.min(digits.len())..].iter().filter(|byte| **byte != b'.') {
+    for byte in digits.as_bytes().iter().filter(|byte| **byte != b'.') {
         seen |= *byte != b'0';
         missing -= i64::from(seen);
     }

@@ -188,7 +188,7 @@ impl<V: Operand> Formatter<'_, V> {
 
     /// Takes the next operand as a width or precision.
     fn star(&mut self) -> Option<i64> {
-        let operand = self.operands.get(self.next).filter(|_| self.good_index);
+        let operand = self.operands.get(self.next);
         if operand.is_some() {
             self.next += 1;
         }
@@ -241,13 +241,10 @@ fn print<V: Operand>(out: &mut Buffer, spec: &Spec, operand: &V, verb: char, dep
     }
     let view = operand.view();
     if verb == 'T' && depth == 0 {
-        let name = operand.type_name();
-        return text(
-            out,
-            spec,
-            if matches!(view, View::Nil) { b"<nil>" } else { name.as_bytes() },
-            's',
-        );
+        return match view {
+            View::Nil => spec.pad(out, b"<nil>"),
+            _ => text(out, spec, operand.type_name().as_bytes(), 's'),
+        };
     }
     match view {
         View::Nil if depth > 0 => {
@@ -298,7 +295,7 @@ fn print<V: Operand>(out: &mut Buffer, spec: &Spec, operand: &V, verb: char, dep
         }
         View::Address if matches!(verb, 'v' | 'p') => out.push(b"0x0"),
         View::Nil | View::Bool(_) | View::Text(_) | View::Stringer(_) | View::Address => {
-            bad_verb(out, operand, verb);
+            bad_verb(out, spec, operand, verb);
         }
     }
 }
@@ -365,7 +362,7 @@ fn map<V: Operand>(
 
 fn bytes<V: Operand>(out: &mut Buffer, spec: &Spec, operand: &V, value: &[u8], verb: char) {
     if !matches!(verb, 'v' | 'd') {
-        return bad_verb(out, operand, verb);
+        return bad_verb(out, spec, operand, verb);
     }
     out.push(if spec.sharp_v { b"[]byte{" } else { b"[" });
     for (at, byte) in value.iter().enumerate() {
@@ -388,7 +385,7 @@ fn integer<V: Operand>(out: &mut Buffer, spec: &Spec, operand: &V, value: i128, 
         'q' if spec.plus => spec.pad(out, quote_rune_to_ascii(rune).as_bytes()),
         'q' => spec.pad(out, quote_rune(rune).as_bytes()),
         'U' => spec.unicode(out, value as u64),
-        _ => bad_verb(out, operand, verb),
+        _ => bad_verb(out, spec, operand, verb),
     }
 }
 
@@ -398,7 +395,7 @@ fn float<V: Operand>(out: &mut Buffer, spec: &Spec, operand: &V, value: f64, ver
         'b' | 'g' | 'G' | 'x' | 'X' => spec.float(out, value, verb, None),
         'f' | 'e' | 'E' => spec.float(out, value, verb, Some(6)),
         'F' => spec.float(out, value, 'f', Some(6)),
-        _ => bad_verb(out, operand, verb),
+        _ => bad_verb(out, spec, operand, verb),
     }
 }
 
@@ -408,7 +405,7 @@ fn complex<V: Operand>(out: &mut Buffer, spec: &Spec, operand: &V, value: (f64, 
         'b' | 'g' | 'G' | 'x' | 'X' => (verb, None),
         'f' | 'F' => ('f', Some(6)),
         'e' | 'E' => (verb, Some(6)),
-        _ => return bad_verb(out, operand, verb),
+        _ => return bad_verb(out, spec, operand, verb),
     };
     out.push(b"(");
     spec.float(out, value.0, shown, precision);
@@ -457,7 +454,7 @@ fn hexadecimal(out: &mut Buffer, spec: &Spec, value: &[u8], upper: bool) {
 }
 
 /// `%!verb(type=value)`.
-fn bad_verb<V: Operand>(out: &mut Buffer, operand: &V, verb: char) {
+fn bad_verb<V: Operand>(out: &mut Buffer, spec: &Spec, operand: &V, verb: char) {
     out.push(b"%!");
     out.push_char(verb);
     out.push(b"(");
@@ -466,7 +463,7 @@ fn bad_verb<V: Operand>(out: &mut Buffer, operand: &V, verb: char) {
     } else {
         out.push(operand.type_name().as_bytes());
         out.push(b"=");
-        print(out, &Spec::default(), operand, 'v', 0);
+        print(out, spec, operand, 'v', 0);
     }
     out.push(b")");
 }
