@@ -114,12 +114,10 @@ impl FieldError {
         match self.problem {
             Problem::Required(_)
             | Problem::Type { .. }
+            | Problem::NotSupported { .. }
             | Problem::TooLong(_)
             | Problem::TooMany { .. } => true,
-            Problem::Invalid { .. }
-            | Problem::NotSupported { .. }
-            | Problem::Duplicate(_)
-            | Problem::Forbidden(_) => false,
+            Problem::Invalid { .. } | Problem::Duplicate(_) | Problem::Forbidden(_) => false,
         }
     }
 
