@@ -64,10 +64,7 @@ fn every_recorded_policy_chooses_as_in_flux() {
 type Answer = Result<String, String>;
 
 fn evaluate(vector: &Vector) -> Answer {
-    let policy = match policy(vector) {
-        Ok(policy) => policy,
-        Err(error) => return Err(error),
-    };
+    let policy = policy(vector)?;
     let tags: TagList = vector.tags.iter().map(String::as_str).collect();
     policy.latest(&tags).map(|choice| choice.tag.to_owned()).map_err(|error| error.to_string())
 }

@@ -124,10 +124,47 @@ impl<'t> Version<'t> {
     /// # Errors
     /// [`VersionError::Invalid`] without two dots, else as [`Version::parse`].
     pub fn parse_tag(tag: &'t str) -> Result<Version<'t>, VersionError> {
+        if let Some(version) = Version::plain(tag) {
+            return Ok(version);
+        }
         if tag.bytes().filter(|&b| b == b'.').nth(1).is_none() {
             return Err(VersionError::Invalid);
         }
         Version::parse(tag)
+    }
+
+    /// Reads three numbers of at most nineteen digits, what most tags are, in one pass.
+    fn plain(text: &'t str) -> Option<Version<'t>> {
+        let bytes = text.as_bytes();
+        let mut at = usize::from(bytes.first() == Some(&b'v'));
+        let mut numbers = [0; 3];
+        for (i, number) in numbers.iter_mut().enumerate() {
+            let start = at;
+            while let Some(digit) = bytes.get(at).map(|b| b.wrapping_sub(b'0')).filter(|d| *d < 10)
+            {
+                // Nineteen digits fit; of more the sum is not used.
+                *number = u64::wrapping_add(u64::wrapping_mul(*number, 10), digit.into());
+                at += 1;
+            }
+            if !(1..=19).contains(&(at - start)) {
+                return None;
+            }
+            if i < 2 {
+                if bytes.get(at) != Some(&b'.') {
+                    return None;
+                }
+                at += 1;
+            }
+        }
+        let [major, minor, patch] = numbers;
+        (at == bytes.len()).then_some(Version {
+            major,
+            minor,
+            patch,
+            prerelease: "",
+            metadata: "",
+            original: text,
+        })
     }
 
     /// Returns the first number.
