@@ -132,6 +132,10 @@ reasons! {
     GitOperationFailed = "GitOperationFailed",
     /// Files could not be edited.
     UpdateFailed = "UpdateFailed",
+    /// The provider needs credentials that are not there.
+    InvalidProviderConfiguration = "InvalidProviderConfiguration",
+    /// The repository has no commit.
+    EmptyGitRepository = "EmptyGitRepository",
     /// The address of a source is wrong.
     UrlInvalid = "URLInvalid",
     /// A choice stands although a lower one won.

@@ -1,1 +1,28 @@
-//! One driver, one file per kind.
+//! One driver, one file per kind: facts travel in `status`, decisions live in the pure crates.
+
+mod access;
+pub mod context;
+pub mod driver;
+pub mod events;
+mod git_repository;
+mod image_policy;
+mod image_repository;
+mod image_update_automation;
+mod markers;
+pub mod objects;
+pub mod outcome;
+pub mod queue;
+mod reconcile;
+pub mod report;
+mod scans;
+mod source;
+mod standing;
+pub mod state;
+pub mod tags;
+pub mod triggers;
+
+pub use access::Fallback;
+pub use context::{Context, Settings};
+pub use driver::{Driver, RunError};
+pub use queue::ObjectKey;
+pub use report::Summary;

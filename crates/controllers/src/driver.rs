@@ -1,0 +1,439 @@
+//! The driver: watches feed the queues, workers run reconcilers, and everything that all kinds
+//! share happens here once: finalizer, suspension, progress, conditions, events, status, requeue.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use api::Kind;
+use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
+use kube::{
+    Api,
+    api::{ListParams, Patch, PatchParams},
+    core::{ApiResource, DynamicObject},
+    runtime::{WatchStreamExt, watcher},
+};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::{
+    context::Context,
+    events::Recorder,
+    markers::{self, MarkerIndex},
+    objects::Objects,
+    queue::{Next, ObjectKey, Queue},
+    reconcile::{self, Reconcile},
+    report::{Notice, ObjectSummary, Readiness, Reports, Summary},
+    scans::Scans,
+    standing::Standing,
+    triggers::Woken,
+};
+
+/// How we sign what we write.
+pub(crate) const FIELD_MANAGER: &str = "tagtide";
+/// Runs of one object until nothing is due. Every wake follows a change of a status, and a chain of
+/// changes is no longer than the kinds; more is a circle that somebody else keeps turning.
+const RUNS_MAX: u32 = 32;
+/// Objects of one page when all are listed.
+const PAGE: u32 = 500;
+
+/// Runs the reconcilers of all kinds.
+pub struct Driver {
+    shared: Arc<Shared>,
+}
+
+/// What all runs share.
+pub(crate) struct Shared {
+    pub(crate) context: Context,
+    pub(crate) objects: Objects,
+    pub(crate) recorder: Recorder,
+    pub(crate) scans: Scans,
+    pub(crate) selections: Mutex<BTreeMap<ObjectKey, crate::image_policy::Kept>>,
+    pub(crate) markers: Arc<MarkerIndex>,
+    /// What the markers at the tips hold, by policy: the choices before a run that kept none.
+    pub(crate) standing: Mutex<Standing>,
+    queues: Mutex<BTreeMap<Kind, Queue>>,
+    wake: Notify,
+    reports: Mutex<Reports>,
+    /// When a run until nothing is due began.
+    once: OnceLock<Timestamp>,
+    /// The start of the queues' time.
+    epoch: Instant,
+}
+
+/// Why a run cannot even begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The API did not list a kind.
+    #[error("cannot list the objects of kind {kind}")]
+    List {
+        /// The kind.
+        kind: Kind,
+        /// The reason.
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+impl Driver {
+    /// Returns a driver that has seen nothing yet.
+    pub fn new(context: Context) -> Driver {
+        let shared = Shared {
+            objects: Objects::default(),
+            recorder: Recorder::default(),
+            scans: Scans::default(),
+            selections: Mutex::default(),
+            markers: markers::index(context.cache.clone()),
+            standing: Mutex::default(),
+            queues: Mutex::new(Kind::ALL.map(|kind| (kind, Queue::default())).into()),
+            wake: Notify::new(),
+            reports: Mutex::default(),
+            once: OnceLock::new(),
+            epoch: Instant::now(),
+            context,
+        };
+        Driver { shared: Arc::new(shared) }
+    }
+
+    /// Reconciles until `shutdown`, then lets the runs that have begun finish.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let mut watches = JoinSet::new();
+        for kind in self.shared.kinds() {
+            let span = tracing::info_span!("watch", %kind);
+            watches.spawn(watch(Arc::clone(&self.shared), kind).instrument(span));
+        }
+        let mut runs = JoinSet::new();
+        loop {
+            for kind in self.shared.kinds() {
+                self.shared.start_runs(kind, &mut runs);
+            }
+            let due = self.shared.next_due();
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = self.shared.wake.notified() => {}
+                Some(_) = runs.join_next() => {}
+                () = sleep_until(due) => {}
+            }
+        }
+        watches.shutdown().await;
+        while runs.join_next().await.is_some() {}
+    }
+
+    /// Reconciles every object once, kind after kind, and follows what wakes until nothing is due.
+    /// A failing object is tried once; timers are not waited for.
+    pub async fn run_until_idle(&self) -> Result<Summary, RunError> {
+        let shared = &self.shared;
+        shared.once.get_or_init(|| shared.context.clock.now());
+        for kind in Kind::ALL {
+            list(shared, kind).await?;
+        }
+        let mut n_runs = BTreeMap::new();
+        let mut standing_is_read = false;
+        while let Some(kind) = shared.first_busy() {
+            if kind == Kind::ImagePolicy && !standing_is_read {
+                standing_is_read = true;
+                crate::standing::read(shared).await;
+            }
+            let mut runs = JoinSet::new();
+            shared.start_runs(kind, &mut runs);
+            while let Some(done) = runs.join_next().await {
+                if let Ok((kind, key)) = done {
+                    let n = n_runs.entry((kind, key.clone())).or_insert(0);
+                    *n += 1;
+                    if *n >= RUNS_MAX {
+                        tracing::warn!(%kind, %key, "Stopping an object that wakes again and again");
+                        shared.forget(kind, &key);
+                    }
+                }
+                shared.start_runs(kind, &mut runs);
+            }
+        }
+        Ok(self.summary())
+    }
+
+    /// Returns the objects as last seen.
+    pub fn objects(&self) -> &Objects {
+        &self.shared.objects
+    }
+
+    /// Returns the API that the objects live in.
+    pub fn client(&self) -> &kube::Client {
+        &self.shared.context.client
+    }
+
+    fn summary(&self) -> Summary {
+        let shared = &self.shared;
+        let mut summary = Summary::default();
+        for kind in shared.kinds() {
+            reconcile::by_kind!(kind, K => for (key, object) in K::store(&shared.objects).all() {
+                let (object, notices) = summarize::<K>(key, &object);
+                summary.objects.push(object);
+                summary.report.notices.extend(notices);
+            });
+        }
+        let report = shared.reports.lock().take();
+        summary.report.notices.extend(report.notices);
+        summary.report.notices.sort();
+        summary.report.commits = report.commits;
+        summary.report.changes = report.changes;
+        summary.report.problems = report.problems;
+        summary.report.files = report.files;
+        summary
+    }
+}
+
+impl Shared {
+    /// Returns when this run until nothing is due began; `None` in a service.
+    pub(crate) fn once_since(&self) -> Option<Timestamp> {
+        self.once.get().copied()
+    }
+
+    /// Returns the kinds of this run, in the order in which facts travel.
+    fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
+        let settings = &self.context.settings;
+        let (until, is_assumed) = (settings.until, settings.assumed.is_some());
+        Kind::ALL
+            .into_iter()
+            .filter(move |kind| *kind <= until && !(is_assumed && *kind == Kind::ImageRepository))
+    }
+
+    /// Returns the API of one kind in one namespace.
+    pub(crate) fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.context.client.clone(), namespace, &resource(kind))
+    }
+
+    /// Merges `patch` into the status of an object and takes note of the result.
+    pub(crate) async fn patch_status(
+        &self,
+        kind: Kind,
+        key: &ObjectKey,
+        patch: &Value,
+    ) -> Result<(), kube::Error> {
+        let patch = Patch::Merge(json!({"status": patch}));
+        let api = self.api(kind, &key.namespace);
+        let object = api.patch_status(&key.name, &PatchParams::apply(FIELD_MANAGER), &patch).await?;
+        self.observe(kind, object);
+        Ok(())
+    }
+
+    /// Takes note of an object and wakes whom its change concerns.
+    pub(crate) fn observe(&self, kind: Kind, object: DynamicObject) {
+        let woken = reconcile::by_kind!(kind, K => reconcile::observe::<K>(&self.objects, object));
+        self.mark(woken);
+    }
+
+    /// Takes note that an object is gone.
+    pub(crate) fn lose(&self, kind: Kind, key: &ObjectKey) {
+        self.forget(kind, key);
+        let woken = reconcile::by_kind!(kind, K => reconcile::lose::<K>(&self.objects, key));
+        self.mark(woken);
+    }
+
+    /// Keeps what a run reports for the summary.
+    pub(crate) fn report(&self, kind: Kind, key: &ObjectKey, report: crate::report::Report) {
+        if self.once_since().is_some() {
+            self.reports.lock().add(kind, key, report);
+        }
+    }
+
+    fn mark(&self, woken: Woken) {
+        if woken.is_empty() {
+            return;
+        }
+        let kinds: BTreeSet<Kind> = self.kinds().collect();
+        let mut queues = self.queues.lock();
+        for (kind, key) in woken.iter().filter(|(kind, _)| kinds.contains(kind)) {
+            if let Some(queue) = queues.get_mut(kind) {
+                queue.mark(key);
+            }
+        }
+        drop(queues);
+        self.wake.notify_one();
+    }
+
+    fn forget(&self, kind: Kind, key: &ObjectKey) {
+        if let Some(queue) = self.queues.lock().get_mut(&kind) {
+            queue.forget(key);
+        }
+    }
+
+    fn start_runs(self: &Arc<Self>, kind: Kind, runs: &mut JoinSet<(Kind, ObjectKey)>) {
+        let limit = self.context.settings.concurrency.max(1);
+        loop {
+            let key = {
+                let mut queues = self.queues.lock();
+                let Some(queue) = queues.get_mut(&kind) else { return };
+                if queue.n_running() >= limit {
+                    return;
+                }
+                queue.pop(self.epoch.elapsed())
+            };
+            let Some(key) = key else { return };
+            runs.spawn(run(Arc::clone(self), kind, key));
+        }
+    }
+
+    fn finish(&self, kind: Kind, key: &ObjectKey, next: Next) {
+        // Nobody waits for timers when every object is tried once.
+        let next = if self.once_since().is_some() { Next::Done } else { next };
+        if let Some(queue) = self.queues.lock().get_mut(&kind) {
+            queue.finish(key, next, self.epoch.elapsed());
+        }
+        self.wake.notify_one();
+    }
+
+    fn first_busy(&self) -> Option<Kind> {
+        let queues = self.queues.lock();
+        queues.iter().find(|(_, queue)| !queue.is_idle()).map(|(kind, _)| *kind)
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let queues = self.queues.lock();
+        let due = queues.values().filter_map(Queue::next_due).min();
+        due.and_then(|due| self.epoch.checked_add(due))
+    }
+}
+
+/// One run of one object. A panic is that object's failure and nobody else's.
+async fn run(shared: Arc<Shared>, kind: Kind, key: ObjectKey) -> (Kind, ObjectKey) {
+    let span =
+        tracing::info_span!("reconcile", %kind, namespace = %key.namespace, name = %key.name);
+    let next = {
+        let run = async {
+            reconcile::by_kind!(kind, K => reconcile::run::<K>(&shared, &key).boxed()).await
+        };
+        AssertUnwindSafe(run.instrument(span)).catch_unwind().await
+    };
+    let next = next.unwrap_or_else(|_| {
+        tracing::error!(%kind, %key, "The driver itself panicked over an object");
+        Next::Retry
+    });
+    shared.finish(kind, &key, next);
+    (kind, key)
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Follows all objects of one kind for good.
+async fn watch(shared: Arc<Shared>, kind: Kind) {
+    let api = objects_of(&shared, kind);
+    let events = watcher(api, watcher::Config::default()).default_backoff();
+    let mut events = pin!(events);
+    let mut listed = BTreeSet::new();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Apply(object)) => shared.observe(kind, object),
+            Ok(watcher::Event::Delete(object)) => shared.lose(kind, &key_of(&object)),
+            Ok(watcher::Event::Init) => listed.clear(),
+            Ok(watcher::Event::InitApply(object)) => {
+                listed.insert(key_of(&object));
+                shared.observe(kind, object);
+            }
+            Ok(watcher::Event::InitDone) => lose_all_but(&shared, kind, &listed),
+            Err(error) => tracing::warn!(%error, "The watch broke off and is taken up again"),
+        }
+    }
+}
+
+fn lose_all_but(shared: &Shared, kind: Kind, listed: &BTreeSet<ObjectKey>) {
+    let known = reconcile::by_kind!(kind, K => K::store(&shared.objects).keys());
+    for key in known.iter().filter(|key| !listed.contains(key)) {
+        shared.lose(kind, key);
+    }
+}
+
+/// Takes note of all objects of one kind.
+async fn list(shared: &Shared, kind: Kind) -> Result<(), RunError> {
+    let api = objects_of(shared, kind);
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let failed = |source| RunError::List { kind, source: Box::new(source) };
+        let page = api.list(&params).await.map_err(failed)?;
+        for object in page.items {
+            shared.observe(kind, object);
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn objects_of(shared: &Shared, kind: Kind) -> Api<DynamicObject> {
+    match &shared.context.settings.namespace {
+        Some(namespace) => shared.api(kind, namespace),
+        None => Api::all_with(shared.context.client.clone(), &resource(kind)),
+    }
+}
+
+fn resource(kind: Kind) -> ApiResource {
+    let names = kind.names();
+    ApiResource {
+        group: names.group.to_owned(),
+        version: names.version.to_owned(),
+        api_version: kind.api_version(),
+        kind: names.kind.to_owned(),
+        plural: names.plural.to_owned(),
+    }
+}
+
+pub(crate) fn key_of(object: &DynamicObject) -> ObjectKey {
+    let metadata = &object.metadata;
+    ObjectKey::new(
+        metadata.namespace.clone().unwrap_or_default(),
+        metadata.name.clone().unwrap_or_default(),
+    )
+}
+
+fn summarize<K: Reconcile>(
+    key: ObjectKey,
+    object: &crate::objects::Decoded<K>,
+) -> (ObjectSummary, Option<Notice>) {
+    use api::{Status, condition::{self, Type}};
+    let kind = K::KIND;
+    let summary = |ready, reason: &str, message: &str| ObjectSummary {
+        kind,
+        key: key.clone(),
+        ready,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    };
+    let object = match object {
+        Ok(object) => object,
+        Err(error) => return (summary(Readiness::Failed, "Invalid", error), None),
+    };
+    if object.is_suspended() {
+        let message = "reconciliation is suspended for this object";
+        let notice = Notice {
+            kind,
+            key: key.clone(),
+            reason: "Suspended".to_owned(),
+            message: message.to_owned(),
+        };
+        return (summary(Readiness::Skipped, "Suspended", message), Some(notice));
+    }
+    let conditions = object.status().map(Status::conditions).unwrap_or_default();
+    match condition::find(conditions, Type::Ready) {
+        Some(ready) if ready.status == "True" => {
+            (summary(Readiness::Ready, &ready.reason, &ready.message), None)
+        }
+        Some(ready) => (summary(Readiness::Failed, &ready.reason, &ready.message), None),
+        None => (summary(Readiness::Failed, "Unknown", "it was not reconciled"), None),
+    }
+}
+
+/// The shortest time between two runs of an object that are not asked for.
+pub(crate) const INTERVAL_MIN: Duration = Duration::from_secs(1);

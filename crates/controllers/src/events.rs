@@ -1,0 +1,188 @@
+//! Kubernetes events: what a person should hear about an object.
+//!
+//! The name of an event is a hash of what it says, so the same sentence about the same object is one
+//! event with a count, also after a restart.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Event as ApiEvent, EventSource, ObjectReference},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
+use parking_lot::Mutex;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+/// Who says it.
+const COMPONENT: &str = "tagtide";
+/// Longer messages end in an ellipsis; the same limit as a condition's.
+const MESSAGE_BYTES_MAX: usize = 32_768;
+/// Counts remembered before all are forgotten; a forgotten one costs one more request.
+const COUNTS_MAX: usize = 8_192;
+/// Annotations with this prefix travel from an object into its events.
+const ANNOTATION_PREFIX: &str = "event.toolkit.fluxcd.io/";
+
+/// Something to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// How much it matters.
+    pub level: Level,
+    /// A word of CamelCase.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+}
+
+/// How much an event matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Good or neutral news.
+    Normal,
+    /// A person may have to act.
+    Warning,
+}
+
+impl Level {
+    fn as_str(self) -> &'static str {
+        match self {
+            Level::Normal => "Normal",
+            Level::Warning => "Warning",
+        }
+    }
+}
+
+/// Writes events through the API.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    counts: Mutex<HashMap<String, i32>>,
+}
+
+impl Recorder {
+    /// Writes `event` about an object. An event that cannot be written is logged and lost: it must
+    /// not stop what it tells of.
+    pub async fn record(
+        &self,
+        client: &Client,
+        about: &ObjectReference,
+        annotations: Option<&BTreeMap<String, String>>,
+        event: &Event,
+        now: Timestamp,
+    ) {
+        if let Err(error) = self.write(client, about, annotations, event, now).await {
+            tracing::warn!(reason = %event.reason, %error, "Cannot write an event");
+        }
+    }
+
+    async fn write(
+        &self,
+        client: &Client,
+        about: &ObjectReference,
+        annotations: Option<&BTreeMap<String, String>>,
+        event: &Event,
+        now: Timestamp,
+    ) -> Result<(), kube::Error> {
+        let namespace = about.namespace.as_deref().unwrap_or("default");
+        let events: Api<ApiEvent> = Api::namespaced(client.clone(), namespace);
+        let name = name_of(about, event);
+        let known = self.counts.lock().get(&name).copied();
+        if let Some(n) = known {
+            match repeat(&events, &name, n + 1, now).await {
+                Ok(()) => return self.remember(name, n + 1),
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let object = object_of(&name, about, annotations, event, now);
+        match events.create(&PostParams::default(), &object).await {
+            Ok(_) => self.remember(name, 1),
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let n = events.get(&name).await?.count.unwrap_or(1).saturating_add(1);
+                repeat(&events, &name, n, now).await?;
+                self.remember(name, n)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remember(&self, name: String, n: i32) -> Result<(), kube::Error> {
+        let mut counts = self.counts.lock();
+        if counts.len() >= COUNTS_MAX {
+            counts.clear();
+        }
+        counts.insert(name, n);
+        Ok(())
+    }
+}
+
+async fn repeat(
+    events: &Api<ApiEvent>,
+    name: &str,
+    n: i32,
+    now: Timestamp,
+) -> Result<(), kube::Error> {
+    let patch = json!({"count": n, "lastTimestamp": Time(now)});
+    events.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+}
+
+fn name_of(about: &ObjectReference, event: &Event) -> String {
+    let mut hash = Sha256::new();
+    let parts = [
+        about.uid.as_deref().unwrap_or_default(),
+        event.level.as_str(),
+        &event.reason,
+        &event.message,
+    ];
+    for part in parts {
+        hash.update(part);
+        hash.update([0]);
+    }
+    let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}.{hash}", about.name.as_deref().unwrap_or_default())
+}
+
+fn object_of(
+    name: &str,
+    about: &ObjectReference,
+    annotations: Option<&BTreeMap<String, String>>,
+    event: &Event,
+    now: Timestamp,
+) -> ApiEvent {
+    let annotations: BTreeMap<String, String> = annotations
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| key.starts_with(ANNOTATION_PREFIX))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    ApiEvent {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: about.namespace.clone(),
+            annotations: (!annotations.is_empty()).then_some(annotations),
+            ..ObjectMeta::default()
+        },
+        involved_object: about.clone(),
+        type_: Some(event.level.as_str().to_owned()),
+        reason: Some(event.reason.clone()),
+        message: Some(trimmed(&event.message)),
+        count: Some(1),
+        first_timestamp: Some(Time(now)),
+        last_timestamp: Some(Time(now)),
+        reporting_component: Some(COMPONENT.to_owned()),
+        reporting_instance: Some(String::new()),
+        source: Some(EventSource { component: Some(COMPONENT.to_owned()), host: None }),
+        ..ApiEvent::default()
+    }
+}
+
+fn trimmed(message: &str) -> String {
+    if message.len() <= MESSAGE_BYTES_MAX {
+        return message.to_owned();
+    }
+    let end = message.floor_char_boundary(MESSAGE_BYTES_MAX - '…'.len_utf8());
+    format!("{}…", &message[..end])
+}

@@ -1,0 +1,234 @@
+//! Reconciles `ImageUpdateAutomation`: brings the choices of policies into a branch.
+
+mod edit;
+mod selector;
+mod target;
+
+use std::collections::BTreeMap;
+
+use api::{
+    Object,
+    condition::{Reason, Type, seconds},
+    image::{ImageRef, ImageUpdateAutomation, ImageUpdateAutomationStatus},
+};
+use automation::{marker::PolicyName, message::MessageError, update::Policies};
+use git::{Outcome, PushError, Pushed, RefName, UpdateError};
+
+use crate::{
+    context::Scope,
+    driver::INTERVAL_MIN,
+    outcome::{Extra, Failure, OrFail, Response, Saying, Sentence, Success},
+    queue::ObjectKey,
+    reconcile::{Reconcile, kind},
+    report::{Commit, Notice},
+    triggers,
+};
+use edit::{Edit, Edited, PlanError};
+pub(crate) use target::{Target, of as target_of};
+
+/// The one Ready message of a success; what was done is told by events.
+const UP_TO_DATE: &str = "repository up-to-date";
+/// Problems that the condition lists; the report has all.
+const PROBLEMS_SHOWN: usize = 20;
+
+impl Reconcile for ImageUpdateAutomation {
+    kind!(ImageUpdateAutomation, automations, triggers::of_automation);
+
+    const ACKNOWLEDGES_SUSPENDED: bool = false;
+
+    async fn reconcile(
+        &self,
+        status: &mut ImageUpdateAutomationStatus,
+        ctx: &Scope<'_>,
+    ) -> Result<Success, Failure> {
+        status.last_automation_run_time = Some(seconds(ctx.started));
+        let interval = self.interval().transpose().stalled(Reason::Failed)?.unwrap_or_default();
+        let chosen = choices(self, ctx)?;
+        let target = target_of(self, ctx).await?;
+        let path = update_path(self)?;
+
+        let edit = Edit::new(self, ctx, path, policies(ctx, &chosen));
+        let (outcome, edited) = write(ctx, &target, edit).await?;
+
+        tell_problems(ctx, &edited);
+        status.observed_policies = Some(chosen);
+        status.observed_source_revision = Some(target.observed(&outcome));
+        let mut success = Success::new(UP_TO_DATE);
+        if let Some(pushed) = &outcome.pushed {
+            status.last_push_commit = Some(pushed.commit.to_string());
+            status.last_push_time = Some(seconds(ctx.clock.now()));
+            success.event = Some(summary(pushed));
+            report_commit(ctx, pushed);
+            refspec_pushed(pushed)?;
+        }
+        Ok(success.again_after(interval.to_std().max(INTERVAL_MIN)))
+    }
+}
+
+/// Returns what the selected policies of the namespace have chosen.
+fn choices(
+    automation: &ImageUpdateAutomation,
+    ctx: &Scope<'_>,
+) -> Result<BTreeMap<String, ImageRef>, Failure> {
+    let selector = automation.spec.policy_selector.as_ref();
+    let policies = ctx.objects().image_policies.in_namespace(&ctx.key.namespace);
+    let mut chosen = BTreeMap::new();
+    let selector = selector::Selector::new(selector)
+        .saying("failed to parse policy selector")
+        .stalled(Reason::InvalidPolicySelector)?;
+    for (key, policy) in policies {
+        let labels = policy.metadata.labels.as_ref();
+        if selector.matches(labels)
+            && let Some(latest) = triggers::writable(&policy)
+        {
+            chosen.insert(key.name, latest.clone());
+        }
+    }
+    Ok(chosen)
+}
+
+/// Returns all policies that markers may name. Those that are not selected are known, and their
+/// markers are left alone.
+fn policies(ctx: &Scope<'_>, chosen: &BTreeMap<String, ImageRef>) -> Policies {
+    let own = &ctx.key.namespace;
+    let name_of = |key: ObjectKey| PolicyName { namespace: key.namespace, name: key.name };
+    let known = ctx.objects().image_policies.keys().into_iter().map(|key| {
+        let choice = if key.namespace == *own { chosen.get(&key.name).cloned() } else { None };
+        (name_of(key), choice)
+    });
+    let is_complete = ctx.settings.namespace.is_none();
+    Policies { known: known.collect(), namespace: Some(own.clone()), complete: is_complete }
+}
+
+/// Returns the folder below which markers are looked for.
+pub(crate) fn update_path(automation: &ImageUpdateAutomation) -> Result<String, Failure> {
+    let update = automation.spec.update.clone().unwrap_or_default();
+    match update.strategy.as_deref() {
+        None | Some("" | "Setters") => Ok(update.path.unwrap_or_default()),
+        Some(strategy) => Err(Sentence(format!("unsupported update strategy: {strategy}")))
+            .stalled(Reason::InvalidUpdateStrategy),
+    }
+}
+
+/// Plans on the files at the tip and pushes what is to change, or only plans it in a dry run.
+async fn write(
+    ctx: &Scope<'_>,
+    target: &Target,
+    edit: Edit,
+) -> Result<(Outcome<()>, Edited), Failure> {
+    let plan = move |files: &mut git::Snapshot| edit.plan(files);
+    let result = if ctx.settings.dry_run {
+        let preview = target.mirror.preview(target.request.clone(), plan).await;
+        preview.map(|(outcome, _)| outcome)
+    } else {
+        target.mirror.update(target.request.clone(), plan).await
+    };
+    let outcome = result.map_err(failure)?;
+    let Outcome { checkout, base, detail, pushed } = outcome;
+    edit::report(ctx, &detail, target.request.branch.short());
+    Ok((Outcome { checkout, base, detail: (), pushed }, detail))
+}
+
+fn failure(error: UpdateError<PlanError>) -> Failure {
+    let result: Result<(), Failure> = match error {
+        UpdateError::Git(error) => {
+            Err(error).saying("failed to checkout source").retry(Reason::GitOperationFailed)
+        }
+        UpdateError::Plan(error) => return error.into_failure(),
+        error @ (UpdateError::Commit(_) | UpdateError::Push(_) | UpdateError::Stopped) => {
+            Err(error).saying("failed to update source").retry(Reason::GitOperationFailed)
+        }
+    };
+    result.expect_err("it was made of an error")
+}
+
+/// The commit is on its branch; whether it also reached the refspec is another question.
+fn refspec_pushed(pushed: &Pushed) -> Result<(), Failure> {
+    match &pushed.refspec {
+        Some(Err(error)) => {
+            let error: Result<(), PushError> = Err(error.clone());
+            error.saying("failed to update source").retry(Reason::GitOperationFailed)
+        }
+        None | Some(Ok(_)) => Ok(()),
+    }
+}
+
+/// Returns what was pushed, in Flux's words.
+fn summary(pushed: &Pushed) -> String {
+    let commit = pushed.commit.to_string();
+    let short = commit.get(..7).unwrap_or(&commit);
+    let mut summary = format!("pushed commit '{short}' to branch '{}'", pushed.branch.short());
+    if let Some(Ok(names)) = &pushed.refspec
+        && !names.is_empty()
+    {
+        let quoted = names.iter().map(|name: &RefName| format!("'{name}'"));
+        summary.push_str(&format!(" and refspecs {}", quoted.collect::<Vec<_>>().join(", ")));
+    }
+    if !pushed.message.is_empty() {
+        summary.push('\n');
+        summary.push_str(&pushed.message);
+    }
+    summary
+}
+
+fn report_commit(ctx: &Scope<'_>, pushed: &Pushed) {
+    ctx.report(|report| {
+        report.commits.push(Commit {
+            automation: ctx.key.clone(),
+            branch: pushed.branch.short().to_owned(),
+            id: pushed.commit.to_string(),
+        });
+    });
+}
+
+/// Says which markers and files were left alone. It never stops the others.
+fn tell_problems(ctx: &Scope<'_>, edited: &Edited) {
+    if edited.problems.is_empty() {
+        ctx.clear_condition(Type::MarkersIgnored);
+        return;
+    }
+    let lines = edited.problems.iter().take(PROBLEMS_SHOWN).map(|(file, problem)| {
+        let (line, column) = (problem.line, problem.column);
+        format!("{file}:{line}:{column}: {}: {}", problem.reason, problem.message)
+    });
+    let mut message = lines.collect::<Vec<_>>().join("\n");
+    let n_more = edited.problems.len().saturating_sub(PROBLEMS_SHOWN);
+    if n_more > 0 {
+        message.push_str(&format!("\nand {n_more} more"));
+    }
+    ctx.condition(Extra {
+        type_: Type::MarkersIgnored,
+        reason: Reason::MarkersIgnored,
+        message: message.clone(),
+        told: true,
+    });
+    ctx.report(|report| {
+        report.notices.push(Notice {
+            kind: ctx.kind,
+            key: ctx.key.clone(),
+            reason: Reason::MarkersIgnored.as_str().to_owned(),
+            message,
+        });
+    });
+}
+
+impl PlanError {
+    fn into_failure(self) -> Failure {
+        match self {
+            PlanError::Files(error) => {
+                let mut failure = Failure::new(Response::Retry, Reason::UpdateFailed, &error);
+                failure.message = format!("failed to apply policies: {}", failure.message);
+                failure
+            }
+            PlanError::Message(error @ MessageError::RemovedField { .. }) => {
+                Failure::new(Response::Stall, Reason::RemovedTemplateField, &error)
+            }
+            PlanError::Message(error) => {
+                let mut failure =
+                    Failure::new(Response::Retry, Reason::GitOperationFailed, &error);
+                failure.message = format!("failed to update source: {}", failure.message);
+                failure
+            }
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! The state folder: what one run leaves for the next.
+//!
+//! ```text
+//! schema         a number: a newer one is refused, an older one migrated (and its caches dropped)
+//! lock           held while a process uses the folder; one at a time
+//! objects.redb   the truth: the last status of every object
+//! cache.redb     tags and first-seen times; rebuilt from the registries when lost
+//! mirrors/       Git mirrors; fetched again when lost
+//! ```
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use api::Kind;
+use redb::{Database, ReadableDatabase, TableDefinition};
+
+use crate::queue::ObjectKey;
+
+/// The layout this program writes.
+const SCHEMA: u32 = 1;
+/// A schema file is one short number; anything longer is not ours.
+const SCHEMA_BYTES_MAX: u64 = 16;
+
+/// `Kind/namespace/name` → the JSON of its last status.
+const STATUSES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("statuses");
+
+/// An open state folder. Dropping it lets another process in.
+#[derive(Debug)]
+pub struct State {
+    folder: PathBuf,
+    objects: Database,
+    cache: Arc<Database>,
+    /// Held for as long as the folder is used.
+    _lock: File,
+}
+
+/// Why a state folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The folder has files of somebody else.
+    #[error("`{0}` is not empty and not a state folder; name an empty or a new folder")]
+    NotOurs(PathBuf),
+    /// Another process uses it.
+    #[error("the state folder `{0}` is in use by another process; wait for it or name another folder")]
+    InUse(PathBuf),
+    /// A newer program wrote it.
+    #[error("the state folder `{folder}` has schema {found}, this program knows up to {SCHEMA}; use the newer program")]
+    Newer {
+        /// The folder.
+        folder: PathBuf,
+        /// The schema number in it.
+        found: u32,
+    },
+    /// The schema file does not hold a number.
+    #[error("`{0}` does not hold a schema number")]
+    Schema(PathBuf),
+    /// The file system refused.
+    #[error("cannot use `{path}`")]
+    Io {
+        /// What was read or written.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A database refused.
+    #[error("cannot use the database `{path}`")]
+    Database {
+        /// The database file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: Box<redb::Error>,
+    },
+}
+
+impl State {
+    /// Opens `folder`, creating it (mode 0700) when it is missing.
+    pub fn open(folder: &Path) -> Result<State, StateError> {
+        create(folder)?;
+        let lock = lock(folder)?;
+        let outdated = check_schema(folder)?;
+        restrict(folder)?;
+        if outdated {
+            drop_caches(folder)?;
+        }
+        let objects = open_truth(&folder.join("objects.redb"))?;
+        let cache = Arc::new(open_cache(&folder.join("cache.redb"))?);
+        let mirrors = folder.join("mirrors");
+        DirBuilder::new().recursive(true).mode(0o700).create(&mirrors).or_path(&mirrors)?;
+        write_schema(folder)?;
+        Ok(State { folder: folder.to_owned(), objects, cache, _lock: lock })
+    }
+
+    /// Returns the folder of the Git mirrors.
+    pub fn mirrors(&self) -> PathBuf {
+        self.folder.join("mirrors")
+    }
+
+    /// Returns the database of things that can be fetched again.
+    pub fn cache(&self) -> Arc<Database> {
+        Arc::clone(&self.cache)
+    }
+
+    /// Returns the last status of an object, or `None` when it has none or it cannot be read back.
+    pub fn status(
+        &self,
+        kind: Kind,
+        key: &ObjectKey,
+    ) -> Result<Option<serde_json::Value>, StateError> {
+        self.objects_error(self.read_status(&status_key(kind, key)))
+    }
+
+    /// Keeps the last statuses of these objects, all or none, and drops those of all others.
+    pub fn keep_statuses<'a>(
+        &self,
+        statuses: impl Iterator<Item = (Kind, &'a ObjectKey, &'a serde_json::Value)>,
+    ) -> Result<(), StateError> {
+        self.objects_error(self.write_statuses(statuses))
+    }
+
+    fn read_status(&self, key: &str) -> Result<Option<serde_json::Value>, redb::Error> {
+        let transaction = self.objects.begin_read()?;
+        let table = match transaction.open_table(STATUSES) {
+            Ok(table) => table,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(text) = table.get(key)? else { return Ok(None) };
+        Ok(serde_json::from_slice(text.value()).ok())
+    }
+
+    fn write_statuses<'a>(
+        &self,
+        statuses: impl Iterator<Item = (Kind, &'a ObjectKey, &'a serde_json::Value)>,
+    ) -> Result<(), redb::Error> {
+        let transaction = self.objects.begin_write()?;
+        {
+            transaction.delete_table(STATUSES)?;
+            let mut table = transaction.open_table(STATUSES)?;
+            for (kind, key, status) in statuses {
+                let text = status.to_string();
+                table.insert(status_key(kind, key).as_str(), text.as_bytes())?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn objects_error<T>(&self, result: Result<T, redb::Error>) -> Result<T, StateError> {
+        result.map_err(|source| StateError::Database {
+            path: self.folder.join("objects.redb"),
+            source: Box::new(source),
+        })
+    }
+}
+
+fn status_key(kind: Kind, key: &ObjectKey) -> String {
+    format!("{}/{}/{}", kind, key.namespace, key.name)
+}
+
+fn create(folder: &Path) -> Result<(), StateError> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => {
+            let is_ours = folder.join("schema").exists() || folder.join("lock").exists();
+            if entries.next().is_some() && !is_ours {
+                return Err(StateError::NotOurs(folder.to_owned()));
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder).or_path(folder)
+        }
+        Err(error) => Err(error).or_path(folder),
+    }
+}
+
+/// Takes away what group and others may do; the folder holds what registries and repositories say.
+fn restrict(folder: &Path) -> Result<(), StateError> {
+    let mode = fs::metadata(folder).or_path(folder)?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).or_path(folder)
+}
+
+fn lock(folder: &Path) -> Result<File, StateError> {
+    let path = folder.join("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .or_path(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StateError::InUse(folder.to_owned())),
+        Err(TryLockError::Error(error)) => Err(error).or_path(&path),
+    }
+}
+
+/// Returns whether the folder was written under an older schema.
+fn check_schema(folder: &Path) -> Result<bool, StateError> {
+    let path = folder.join("schema");
+    let size = match fs::metadata(&path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error).or_path(&path),
+    };
+    if size > SCHEMA_BYTES_MAX {
+        return Err(StateError::Schema(path));
+    }
+    let text = fs::read_to_string(&path).or_path(&path)?;
+    let found: u32 = text.trim().parse().map_err(|_| StateError::Schema(path))?;
+    if found > SCHEMA {
+        return Err(StateError::Newer { folder: folder.to_owned(), found });
+    }
+    Ok(found < SCHEMA)
+}
+
+fn write_schema(folder: &Path) -> Result<(), StateError> {
+    let path = folder.join("schema");
+    let next = folder.join("schema.next");
+    fs::write(&next, format!("{SCHEMA}\n")).or_path(&next)?;
+    File::open(&next).and_then(|file| file.sync_all()).or_path(&next)?;
+    fs::rename(&next, &path).or_path(&path)
+}
+
+fn drop_caches(folder: &Path) -> Result<(), StateError> {
+    let cache = folder.join("cache.redb");
+    if cache.exists() {
+        fs::remove_file(&cache).or_path(&cache)?;
+    }
+    let mirrors = folder.join("mirrors");
+    if mirrors.exists() {
+        fs::remove_dir_all(&mirrors).or_path(&mirrors)?;
+    }
+    Ok(())
+}
+
+fn open_truth(path: &Path) -> Result<Database, StateError> {
+    Database::create(path).map_err(|source| StateError::Database {
+        path: path.to_owned(),
+        source: Box::new(source.into()),
+    })
+}
+
+/// Opens the cache; a broken one is made anew, since all in it can be fetched again.
+fn open_cache(path: &Path) -> Result<Database, StateError> {
+    match Database::create(path) {
+        Ok(database) => Ok(database),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "Making a broken cache anew");
+            fs::remove_file(path).or_path(path)?;
+            open_truth(path)
+        }
+    }
+}
+
+trait OrPath<T> {
+    fn or_path(self, path: &Path) -> Result<T, StateError>;
+}
+
+impl<T> OrPath<T> for Result<T, io::Error> {
+    fn or_path(self, path: &Path) -> Result<T, StateError> {
+        self.map_err(|source| StateError::Io { path: path.to_owned(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a temporary folder")
+    }
+
+    fn error(folder: &Path) -> String {
+        let error = State::open(folder).expect_err("the folder is refused").to_string();
+        error.replace(&folder.display().to_string(), "DIR")
+    }
+
+    #[test]
+    fn statuses_come_back_and_those_of_gone_objects_do_not() {
+        let temporary = folder();
+        let path = temporary.path().join("state");
+        let (a, b) = (ObjectKey::new("ns", "a"), ObjectKey::new("ns", "b"));
+        {
+            let state = State::open(&path).expect("a new folder opens");
+            let status = json!({"observedGeneration": 1});
+            let both = [(Kind::ImagePolicy, &a, &status), (Kind::ImagePolicy, &b, &status)];
+            state.keep_statuses(both.into_iter()).expect("statuses are kept");
+            let one = [(Kind::ImagePolicy, &a, &status)];
+            state.keep_statuses(one.into_iter()).expect("statuses are kept");
+        }
+        let state = State::open(&path).expect("the folder opens again");
+        let read = |kind, key| state.status(kind, key).expect("a status is read");
+        assert_eq!(read(Kind::ImagePolicy, &a), Some(json!({"observedGeneration": 1})));
+        assert_eq!(read(Kind::ImagePolicy, &b), None);
+        assert_eq!(read(Kind::ImageRepository, &a), None);
+        let mode = fs::metadata(&path).expect("it exists").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn one_process_at_a_time() {
+        let temporary = folder();
+        let _open = State::open(temporary.path()).expect("an empty folder opens");
+        assert_eq!(
+            error(temporary.path()),
+            "the state folder `DIR` is in use by another process; wait for it or name another folder"
+        );
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_and_an_older_one_loses_its_caches() {
+        let temporary = folder();
+        drop(State::open(temporary.path()).expect("an empty folder opens"));
+        let schema = temporary.path().join("schema");
+        fs::write(&schema, "2\n").expect("written");
+        assert_eq!(
+            error(temporary.path()),
+            "the state folder `DIR` has schema 2, this program knows up to 1; use the newer program"
+        );
+        fs::write(&schema, "x").expect("written");
+        assert_eq!(error(temporary.path()), "`DIR/schema` does not hold a schema number");
+        let stale = temporary.path().join("mirrors/stale");
+        fs::write(&stale, "").expect("written");
+        fs::write(&schema, "0\n").expect("written");
+        drop(State::open(temporary.path()).expect("an older folder opens"));
+        assert!(!stale.exists());
+        assert_eq!(fs::read_to_string(&schema).expect("read"), "1\n");
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_left_alone() {
+        let temporary = folder();
+        fs::write(temporary.path().join("letter.txt"), "dear").expect("written");
+        assert_eq!(
+            error(temporary.path()),
+            "`DIR` is not empty and not a state folder; name an empty or a new folder"
+        );
+    }
+
+    #[test]
+    fn a_broken_cache_is_made_anew() {
+        let temporary = folder();
+        fs::write(temporary.path().join("lock"), "").expect("written");
+        fs::write(temporary.path().join("cache.redb"), "not a database").expect("written");
+        State::open(temporary.path()).expect("it opens");
+    }
+}

@@ -1,0 +1,10 @@
+//! The kinds in a world: an API server in memory, a registry and a Git host behind `net`, and a
+//! clock that only moves when nothing else does.
+
+mod kinds {
+    mod driver;
+    mod failures;
+    mod held;
+    mod image_loop;
+    mod world;
+}

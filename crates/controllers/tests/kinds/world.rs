@@ -1,0 +1,203 @@
+//! A world for one test.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::Response,
+};
+use clock::Clock;
+use controllers::{Context, Driver, Settings, Summary, tags::TagStore};
+use jiff::Timestamp;
+use serde_json::Value;
+use std::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+/// When every world begins.
+const START: &str = "2026-01-01T00:00:00Z";
+
+pub(crate) struct World {
+    pub(crate) server: apiserver::Server,
+    pub(crate) registry: sandbox::Registry,
+    pub(crate) git: sandbox::GitHost,
+    pub(crate) tags: TagStore,
+    clock: Clock,
+    writes: Arc<Mutex<Vec<String>>>,
+}
+
+impl World {
+    /// Returns a world with the custom resource definitions and nothing else.
+    pub(crate) fn new() -> World {
+        World::with_definitions(&api::crds())
+    }
+
+    pub(crate) fn with_definitions(definitions: &[&str]) -> World {
+        let clock = Clock::starting_at(START.parse().expect("a time"));
+        let server = apiserver::Server::in_memory(clock.clone());
+        for definition in definitions {
+            server.install_yaml(definition).expect("the definitions are valid");
+        }
+        World {
+            server,
+            registry: sandbox::Registry::new(),
+            git: sandbox::GitHost::new(),
+            tags: TagStore::in_memory(),
+            clock,
+            writes: Arc::default(),
+        }
+    }
+
+    /// Creates or replaces objects.
+    pub(crate) fn apply(&self, manifests: &str) {
+        for document in yaml::documents(manifests.as_bytes()) {
+            let document = document.expect("the manifests parse");
+            self.server.load(&document.value).expect("the API accepts the manifest");
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn client(&self) -> kube::Client {
+        let writes = Arc::clone(&self.writes);
+        let router: Router =
+            self.server.router().layer(middleware::from_fn_with_state(writes, record_write));
+        kube::Client::new(router, "default")
+    }
+
+    pub(crate) fn driver(&self, settings: Settings) -> Driver {
+        let wire = net::Client::with_service(sandbox::router(&self.registry, &self.git));
+        let options = registry::Options::default();
+        let limits = git::Limits::default();
+        let mirrors = git::Mirrors::temporary(wire.clone(), self.clock.clone(), limits);
+        Driver::new(Context {
+            clock: self.clock.clone(),
+            client: self.client(),
+            registry: registry::Client::new(wire, self.clock.clone(), options),
+            mirrors: mirrors.expect("a temporary folder can be made"),
+            tags: self.tags.clone(),
+            cache: None,
+            settings,
+        })
+    }
+
+    /// Runs until nothing is due, as a new process would.
+    pub(crate) async fn run_once(&self) -> Summary {
+        self.run_once_with(Settings::default()).await
+    }
+
+    pub(crate) async fn run_once_with(&self, settings: Settings) -> Summary {
+        self.driver(settings).run_until_idle().await.expect("the API lists")
+    }
+
+    /// Runs the service for this long.
+    pub(crate) async fn run_for(&self, driver: &Arc<Driver>, time: Duration) {
+        let shutdown = CancellationToken::new();
+        let driver = Arc::clone(driver);
+        let stop = shutdown.clone();
+        let run = tokio::spawn(async move { driver.run(stop).await });
+        tokio::time::sleep(time).await;
+        shutdown.cancel();
+        run.await.expect("the driver ends");
+    }
+
+    /// Returns the writes since the last call, as `METHOD path`.
+    pub(crate) fn take_writes(&self) -> Vec<String> {
+        std::mem::take(&mut self.writes.lock().expect("no test panics with it"))
+    }
+
+    pub(crate) async fn get(&self, kind: &str, namespace: &str, name: &str) -> Value {
+        use kube::core::{ApiResource, DynamicObject};
+        let kind: api::Kind = kind.parse().expect("a kind");
+        let names = kind.names();
+        let resource = ApiResource {
+            group: names.group.to_owned(),
+            version: names.version.to_owned(),
+            api_version: kind.api_version(),
+            kind: names.kind.to_owned(),
+            plural: names.plural.to_owned(),
+        };
+        let objects: kube::Api<DynamicObject> =
+            kube::Api::namespaced_with(self.client(), namespace, &resource);
+        let object = objects.get(name).await.expect("the object is there");
+        serde_json::to_value(object).expect("an object is JSON")
+    }
+
+    /// Returns an object's conditions, a line each.
+    pub(crate) async fn conditions(&self, kind: &str, namespace: &str, name: &str) -> String {
+        conditions(&self.get(kind, namespace, name).await["status"])
+    }
+
+    /// Returns the events of a namespace, sorted: `type kind/name reason message`.
+    pub(crate) async fn events(&self, namespace: &str) -> String {
+        use k8s_openapi::api::core::v1::Event;
+        let events: kube::Api<Event> = kube::Api::namespaced(self.client(), namespace);
+        let events = events.list(&kube::api::ListParams::default()).await.expect("it lists");
+        let mut lines: Vec<String> = events
+            .items
+            .iter()
+            .map(|event| {
+                let about = &event.involved_object;
+                format!(
+                    "{} {}/{} {} ×{}: {}\n",
+                    event.type_.as_deref().unwrap_or_default(),
+                    about.kind.as_deref().unwrap_or_default(),
+                    about.name.as_deref().unwrap_or_default(),
+                    event.reason.as_deref().unwrap_or_default(),
+                    event.count.unwrap_or_default(),
+                    event.message.as_deref().unwrap_or_default(),
+                )
+            })
+            .collect();
+        lines.sort();
+        lines.concat()
+    }
+
+    /// Returns a file at the tip of a branch.
+    pub(crate) fn file(&self, repository: &str, branch: &str, path: &str) -> String {
+        let files = self.git.files(repository, branch).expect("the branch is there");
+        String::from_utf8(files[path].to_vec()).expect("it is text")
+    }
+
+    /// Makes a repository.
+    pub(crate) fn repository(&self, name: &str, branch: &str, files: &[(&str, &str)]) {
+        self.git.create(name, branch, files, &human());
+    }
+}
+
+pub(crate) fn human() -> sandbox::Signature {
+    sandbox::Signature {
+        name: "Human".to_owned(),
+        email: "human@example.com".to_owned(),
+        seconds: 1_767_000_000,
+    }
+}
+
+pub(crate) fn conditions(status: &Value) -> String {
+    let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+    let text = |condition: &Value, field: &str| {
+        condition[field].as_str().unwrap_or_default().to_owned()
+    };
+    let line = |condition: &Value| {
+        let [type_, status, reason, message] =
+            ["type", "status", "reason", "message"].map(|field| text(condition, field));
+        format!("{type_} {status} {reason} {message}\n")
+    };
+    conditions.iter().map(line).collect()
+}
+
+async fn record_write(
+    State(writes): State<Arc<Mutex<Vec<String>>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    if method != "GET" {
+        let path = path.trim_start_matches("/apis/").trim_start_matches("/api/");
+        writes.lock().expect("no test panics with it").push(format!("{method} {path}"));
+    }
+    next.run(request).await
+}
