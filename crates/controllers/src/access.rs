@@ -181,10 +181,9 @@ impl Reader<'_> {
     async fn secret(&self, name: &str) -> Result<Secret, SecretFailure> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace);
         secrets.get(name).await.map_err(|error| match error {
-            kube::Error::Api(status) if status.code == 404 => SecretFailure::Missing {
-                name: self.name_of(name),
-                message: status.message.clone(),
-            },
+            kube::Error::Api(status) if status.code == 404 => {
+                SecretFailure::Missing { name: self.name_of(name), message: status.message.clone() }
+            }
             error => SecretFailure::Other(text_of(&error).into()),
         })
     }

@@ -179,8 +179,8 @@ impl Scope<'_> {
             let mut draft = self.draft.lock();
             let was_reconciling = condition::find(&draft.conditions, Type::Reconciling).is_some();
             outcome::begin(&mut draft.conditions, message, unready, self.moment());
-            let is_news = (self.announce && (!was_reconciling || draft.stage != message))
-                || unready;
+            let is_news =
+                (self.announce && (!was_reconciling || draft.stage != message)) || unready;
             draft.stage = message.to_owned();
             let conditions = json!(draft.conditions);
             if !is_news || draft.written.get("conditions") == Some(&conditions) {

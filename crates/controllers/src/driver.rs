@@ -219,7 +219,8 @@ impl Shared {
     ) -> Result<(), kube::Error> {
         let patch = Patch::Merge(json!({"status": patch}));
         let api = self.api(kind, &key.namespace);
-        let object = api.patch_status(&key.name, &PatchParams::apply(FIELD_MANAGER), &patch).await?;
+        let object =
+            api.patch_status(&key.name, &PatchParams::apply(FIELD_MANAGER), &patch).await?;
         self.observe(kind, object);
         Ok(())
     }
@@ -402,7 +403,10 @@ fn summarize<K: Reconcile>(
     key: ObjectKey,
     object: &crate::objects::Decoded<K>,
 ) -> (ObjectSummary, Option<Notice>) {
-    use api::{Status, condition::{self, Type}};
+    use api::{
+        Status,
+        condition::{self, Type},
+    };
     let kind = K::KIND;
     let summary = |ready, reason: &str, message: &str| ObjectSummary {
         kind,

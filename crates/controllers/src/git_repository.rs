@@ -76,9 +76,7 @@ fn unauthenticated(error: AccessError) -> Failure {
 
 fn unresolved(sentence: &str, error: &git::GitError) -> Failure {
     match error {
-        git::GitError::Empty => {
-            Failure::new(Response::Retry, Reason::EmptyGitRepository, error)
-        }
+        git::GitError::Empty => Failure::new(Response::Retry, Reason::EmptyGitRepository, error),
         error => {
             let mut failure = Failure::new(Response::Retry, Reason::GitOperationFailed, error);
             failure.message = format!("{sentence}: {}", failure.message);
@@ -91,11 +89,14 @@ fn unresolved(sentence: &str, error: &git::GitError) -> Failure {
 fn supported(spec: &GitRepositorySpec) -> Result<(), Failure> {
     let provider = spec.provider();
     if provider == "github" && spec.secret_ref.is_none() {
-        let text = "secretRef with github app data must be specified when provider is set to github";
+        let text =
+            "secretRef with github app data must be specified when provider is set to github";
         return Err(Sentence(text.to_owned())).stalled(Reason::InvalidProviderConfiguration);
     }
     let text = if provider != "generic" {
-        format!("spec.provider '{provider}' is not supported yet; use 'generic' with a spec.secretRef")
+        format!(
+            "spec.provider '{provider}' is not supported yet; use 'generic' with a spec.secretRef"
+        )
     } else if spec.verify.is_some() {
         "spec.verify is not supported yet; remove it to use unverified commits".to_owned()
     } else if source::is_ssh(&spec.url) {

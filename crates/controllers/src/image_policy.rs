@@ -92,10 +92,7 @@ impl Reconcile for ImagePolicy {
 }
 
 /// Takes a choice for granted. Without one the policy is unresolved, and nothing is written for it.
-fn assume(
-    assumed: Option<&ImageRef>,
-    status: &mut ImagePolicyStatus,
-) -> Result<Success, Failure> {
+fn assume(assumed: Option<&ImageRef>, status: &mut ImagePolicyStatus) -> Result<Success, Failure> {
     status.latest_ref = assumed.cloned();
     match assumed {
         Some(latest) => Ok(Success::new(format!("assumed to resolve to {latest}"))),
@@ -191,12 +188,8 @@ async fn head(
     let access = access::registry(client, namespace, &source.object, ctx.fallback()).await;
     let access = access.map_err(HeadError::Access)?.access;
     let spec = &source.object.spec;
-    let timeout: GoDuration = spec
-        .timeout
-        .as_deref()
-        .unwrap_or(&spec.interval)
-        .parse()
-        .map_err(HeadError::Timeout)?;
+    let timeout: GoDuration =
+        spec.timeout.as_deref().unwrap_or(&spec.interval).parse().map_err(HeadError::Timeout)?;
     let deadline = Instant::now() + timeout.to_std().max(INTERVAL_MIN);
     Ok(ctx.registry.head_manifest(&source.repository, tag, &access, deadline).await?)
 }

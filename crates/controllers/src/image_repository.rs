@@ -112,7 +112,8 @@ async fn scan(
 ) -> Result<Arc<Stored>, Failure> {
     let failed = Reason::ReadOperationFailed;
     let exclusions = Exclusions::new(exclusions).saying("scan failed").retry(failed)?;
-    let listed = list(ctx, repository, access, deadline).await.saying("scan failed").retry(failed)?;
+    let listed =
+        list(ctx, repository, access, deadline).await.saying("scan failed").retry(failed)?;
     let (tags, key, now) = (ctx.tags.clone(), ctx.key.clone(), ctx.clock.now());
     let n_tags = listed.len();
     let keep = move || {

@@ -224,8 +224,7 @@ impl PlanError {
                 Failure::new(Response::Stall, Reason::RemovedTemplateField, &error)
             }
             PlanError::Message(error) => {
-                let mut failure =
-                    Failure::new(Response::Retry, Reason::GitOperationFailed, &error);
+                let mut failure = Failure::new(Response::Retry, Reason::GitOperationFailed, &error);
                 failure.message = format!("failed to update source: {}", failure.message);
                 failure
             }

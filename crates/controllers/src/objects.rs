@@ -75,9 +75,9 @@ impl<K> Store<K> {
     /// Returns the keys of the readable objects that `wanted` accepts.
     pub fn keys_where(&self, wanted: impl Fn(&ObjectKey, &K) -> bool) -> Vec<ObjectKey> {
         let entries = self.entries.read();
-        let objects = entries.iter().filter_map(|(key, entry)| {
-            entry.object.as_ref().ok().map(|object| (key, object))
-        });
+        let objects = entries
+            .iter()
+            .filter_map(|(key, entry)| entry.object.as_ref().ok().map(|object| (key, object)));
         objects.filter(|(key, object)| wanted(key, object)).map(|(key, _)| key.clone()).collect()
     }
 

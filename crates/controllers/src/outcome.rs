@@ -204,12 +204,7 @@ pub fn conclude(
     }
 }
 
-fn fail(
-    conditions: &mut Vec<Condition>,
-    failure: &Failure,
-    stage: &str,
-    at: Moment,
-) -> Conclusion {
+fn fail(conditions: &mut Vec<Condition>, failure: &Failure, stage: &str, at: Moment) -> Conclusion {
     let reason = failure.reason;
     set(conditions, Type::Ready, Truth::False, reason, &failure.message, at);
     if failure.response == Response::Stall {
@@ -245,9 +240,8 @@ pub fn news(
         }),
         Ok(success) => {
             let is_news = success.event.is_some()
-                || ready_before.is_none_or(|ready| {
-                    ready.status != "True" || ready.message != success.message
-                });
+                || ready_before
+                    .is_none_or(|ready| ready.status != "True" || ready.message != success.message);
             if is_news {
                 news.push(Event {
                     level: Level::Normal,

@@ -126,8 +126,7 @@ impl Queue {
             Next::After(delay) => Some(delay),
             Next::Retry => Some(retry_delay(item.n_failures)),
         };
-        item.n_failures =
-            if next == Next::Retry { item.n_failures.saturating_add(1) } else { 0 };
+        item.n_failures = if next == Next::Retry { item.n_failures.saturating_add(1) } else { 0 };
         if dirty {
             self.mark(key);
         } else if let Some(delay) = delay {

@@ -197,7 +197,11 @@ async fn suspend<K: Reconcile>(
     Ok(Next::Done)
 }
 
-pub(crate) fn scope_of<'a, K: Reconcile>(shared: &'a Shared, key: &ObjectKey, object: &K) -> Scope<'a> {
+pub(crate) fn scope_of<'a, K: Reconcile>(
+    shared: &'a Shared,
+    key: &ObjectKey,
+    object: &K,
+) -> Scope<'a> {
     let status = object.status().cloned().unwrap_or_default();
     let generation = object.meta().generation.unwrap_or_default();
     let requested = object.requested_at().is_some()

@@ -58,8 +58,8 @@ pub(crate) fn reference(spec: Option<&GitRepositoryRef>) -> Result<Reference, Re
     }
     if let Some(range) = named(&spec.semver) {
         let constraint = Constraint::parse(&range);
-        let constraint = constraint
-            .map_err(|source| ReferenceError::Range { range: range.clone(), source })?;
+        let constraint =
+            constraint.map_err(|source| ReferenceError::Range { range: range.clone(), source })?;
         let choose = move |tags: &[String]| highest(&constraint, tags);
         return Ok(Reference::Semver { range, choose: Arc::new(choose) });
     }

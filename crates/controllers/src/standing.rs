@@ -127,9 +127,9 @@ mod tests {
             ("::", None),
         ] {
             let found = split(image);
-            let found = found.as_ref().map(|(name, tag)| {
-                (name.as_deref().unwrap_or_default(), tag.as_str())
-            });
+            let found = found
+                .as_ref()
+                .map(|(name, tag)| (name.as_deref().unwrap_or_default(), tag.as_str()));
             assert_eq!(found, expected, "{image}");
         }
     }

@@ -46,10 +46,14 @@ pub enum StateError {
     #[error("`{0}` is not empty and not a state folder; name an empty or a new folder")]
     NotOurs(PathBuf),
     /// Another process uses it.
-    #[error("the state folder `{0}` is in use by another process; wait for it or name another folder")]
+    #[error(
+        "the state folder `{0}` is in use by another process; wait for it or name another folder"
+    )]
     InUse(PathBuf),
     /// A newer program wrote it.
-    #[error("the state folder `{folder}` has schema {found}, this program knows up to {SCHEMA}; use the newer program")]
+    #[error(
+        "the state folder `{folder}` has schema {found}, this program knows up to {SCHEMA}; use the newer program"
+    )]
     Newer {
         /// The folder.
         folder: PathBuf,

@@ -207,11 +207,7 @@ impl Memory {
 
 /// Returns the first-seen times of `tags` and the step from the list before. Both lists descend, so
 /// one pass over both is enough.
-fn compare(
-    before: Option<&Stored>,
-    tags: &TagList,
-    now: i64,
-) -> (Vec<(u32, i64)>, Option<Step>) {
+fn compare(before: Option<&Stored>, tags: &TagList, now: i64) -> (Vec<(u32, i64)>, Option<Step>) {
     let mut runs: Vec<(u32, i64)> = Vec::new();
     let mut push = |seconds: i64| match runs.last_mut() {
         Some((n, last)) if *last == seconds => *n += 1,
@@ -286,8 +282,7 @@ fn revision_of(entry: &[u8]) -> Option<String> {
 }
 
 fn write(database: &Database, key: &str, stored: &Stored) -> Result<(), redb::Error> {
-    let entry =
-        Entry { revision: stored.revision.clone(), first_seen: stored.first_seen.clone() };
+    let entry = Entry { revision: stored.revision.clone(), first_seen: stored.first_seen.clone() };
     let entry = serde_json::to_vec(&entry).expect("numbers and texts are always JSON");
     let transaction = database.begin_write()?;
     {

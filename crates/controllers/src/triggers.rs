@@ -46,10 +46,13 @@ pub fn of_image_repository(
     if !is_news {
         return Woken::new();
     }
-    woken(Kind::ImagePolicy, objects.image_policies.keys_where(|policy, object| {
-        let reference = &object.spec.image_repository_ref;
-        reference.name == key.name && reference.namespace_or(&policy.namespace) == key.namespace
-    }))
+    woken(
+        Kind::ImagePolicy,
+        objects.image_policies.keys_where(|policy, object| {
+            let reference = &object.spec.image_repository_ref;
+            reference.name == key.name && reference.namespace_or(&policy.namespace) == key.namespace
+        }),
+    )
 }
 
 /// An ImagePolicy wakes every automation of its namespace when what may be written changed.

@@ -58,10 +58,7 @@ pub(super) async fn repository(
     }
 }
 
-async fn namespace_labels(
-    ctx: &Scope<'_>,
-    name: &str,
-) -> Result<BTreeMap<String, String>, String> {
+async fn namespace_labels(ctx: &Scope<'_>, name: &str) -> Result<BTreeMap<String, String>, String> {
     let namespaces: Api<Namespace> = Api::all(ctx.client.clone());
     let namespace = namespaces.get_opt(name).await.map_err(|error| text_of(&error))?;
     Ok(namespace.and_then(|namespace| namespace.metadata.labels).unwrap_or_default())
@@ -75,7 +72,9 @@ fn denial(
     namespace: &str,
 ) -> Option<String> {
     let Some(access_from) = access_from else {
-        return Some(format!("'{key}' can't be accessed due to missing ACL labels on 'accessFrom'"));
+        return Some(format!(
+            "'{key}' can't be accessed due to missing ACL labels on 'accessFrom'"
+        ));
     };
     let is_allowed = access_from.namespace_selectors.iter().any(|selector| {
         let mut wanted = selector.match_labels.iter().flatten();
@@ -84,9 +83,7 @@ fn denial(
     if is_allowed {
         return None;
     }
-    Some(format!(
-        "'{key}' can't be accessed due to ACL labels mismatch on namespace '{namespace}'"
-    ))
+    Some(format!("'{key}' can't be accessed due to ACL labels mismatch on namespace '{namespace}'"))
 }
 
 #[cfg(test)]

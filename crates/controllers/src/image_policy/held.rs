@@ -54,8 +54,8 @@ pub(super) async fn guard(
     let is_allowed =
         object.metadata.annotations.as_ref().and_then(|all| all.get(annotation::ALLOW_OLDER))
             == Some(&winner);
-    let backwards = standing
-        .filter(|standing| policy.compare(&winner, &standing.tag) == Some(Ordering::Less));
+    let backwards =
+        standing.filter(|standing| policy.compare(&winner, &standing.tag) == Some(Ordering::Less));
     let Some(standing) = backwards.filter(|_| !is_allowed) else {
         let left = record.left.filter(|left| {
             status.observed_previous_ref.as_ref().is_some_and(|previous| previous.tag == *left)

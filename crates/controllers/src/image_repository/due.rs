@@ -40,8 +40,7 @@ pub(super) fn due(facts: &Facts<'_>) -> Due {
     if status.canonical_image_name.as_deref() != Some(facts.canonical_name) {
         return Due::Now("new image name");
     }
-    if !are_alike(facts.exclusions, status.observed_exclusion_list.as_deref().unwrap_or_default())
-    {
+    if !are_alike(facts.exclusions, status.observed_exclusion_list.as_deref().unwrap_or_default()) {
         return Due::Now("updated exclusion list");
     }
     if !facts.has_tags && last.tag_count != 0 {

@@ -1,9 +1,6 @@
 //! The edit of an automation: a function of the files at a tip, which may be asked several times.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use api::image::ImageUpdateAutomation;
 use automation::{
@@ -94,8 +91,7 @@ impl Edit {
         }
         let ObjectKey { namespace, name } = &self.automation;
         let told: Vec<MessageChange<'_>> = changes.files.iter().flat_map(told).collect();
-        let data =
-            MessageData { namespace, name, changes: &told, values: self.values.as_ref() };
+        let data = MessageData { namespace, name, changes: &told, values: self.values.as_ref() };
         let message = message::render(&self.template, &data)?;
         let paths = paths(marked);
         let files = changes.files.iter().map(|file| FileChange {
@@ -132,8 +128,7 @@ fn edited(marked: Vec<MarkedFile>, set: ChangeSet) -> Edited {
     {
         let paths = paths(&marked);
         let path_of = |relative: &str| paths[relative].to_owned();
-        edited.problems =
-            set.problems.into_iter().map(|p| (path_of(&p.path), p.problem)).collect();
+        edited.problems = set.problems.into_iter().map(|p| (path_of(&p.path), p.problem)).collect();
         for file in &set.files {
             let changes = file.changes.iter().cloned();
             edited.changes.extend(changes.map(|change| (path_of(&file.path), change)));

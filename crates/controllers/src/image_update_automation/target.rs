@@ -67,7 +67,8 @@ pub(crate) async fn of(
     let access = access::git(&ctx.client, &need, ctx.fallback()).await;
     let access = access.saying(sentence).retry(failed)?;
     let checkout = source::reference(reference);
-    let checkout = checkout.saying("failed to checkout source").retry(Reason::GitOperationFailed)?;
+    let checkout =
+        checkout.saying("failed to checkout source").retry(Reason::GitOperationFailed)?;
     let push = git.push.as_ref();
     let refspec = push.and_then(|push| push.refspec.as_deref()).filter(|text| !text.is_empty());
     let refspec = refspec.map(str::parse::<Refspec>).transpose();
@@ -83,8 +84,7 @@ pub(crate) async fn of(
         author: (author.name.clone().unwrap_or_default(), author.email.clone()),
         access,
     };
-    let mirror =
-        ctx.mirrors.mirror(&url, &source::credential_key(&key.namespace, &repository));
+    let mirror = ctx.mirrors.mirror(&url, &source::credential_key(&key.namespace, &repository));
     Ok(Target { mirror, request, switches: switches(git, reference) })
 }
 
@@ -142,7 +142,9 @@ fn supported(git: &GitSpec, repository: &GitRepository) -> Result<(), Failure> {
         return Err(Sentence(text.to_owned())).stalled(Reason::InvalidSourceConfiguration);
     }
     let text = if provider != "generic" {
-        format!("the GitRepository's spec.provider '{provider}' is not supported yet; use 'generic'")
+        format!(
+            "the GitRepository's spec.provider '{provider}' is not supported yet; use 'generic'"
+        )
     } else if git.commit.signing_key.is_some() {
         "spec.git.commit.signingKey is not supported yet, and nothing is pushed unsigned".to_owned()
     } else if spec.verify.is_some() {

@@ -94,7 +94,9 @@ async fn conditions_are_those_of_flux() {
         let is_listed = DIFFERENCES.iter().any(|(other, _)| *other == id);
         n_compared += 1;
         if (ours == flux) == is_listed {
-            wrong.push_str(&format!("{id} (listed: {is_listed})\nflux: {flux:#?}\nours: {ours:#?}\n"));
+            wrong.push_str(&format!(
+                "{id} (listed: {is_listed})\nflux: {flux:#?}\nours: {ours:#?}\n"
+            ));
         }
     }
     assert!(n_compared > 30, "only {n_compared} records");

@@ -8,9 +8,21 @@ use expect_test::expect;
 use super::world::{World, human};
 
 pub(crate) const ENVIRONMENTS: [(&str, &str, &str); 3] = [
-    ("dev", r"{pattern: '^branch-dev-(?P<ts>[0-9]+)-[0-9a-f]+$', extract: '$ts'}", "numerical: {order: asc}"),
-    ("staging", r"{pattern: '^branch-staging-(?P<ts>[0-9]+)-[0-9a-f]+$', extract: '$ts'}", "numerical: {order: asc}"),
-    ("production", r"{pattern: '^release-(?P<v>.*)$', extract: '$v'}", "semver: {range: '>=1.0.0'}"),
+    (
+        "dev",
+        r"{pattern: '^branch-dev-(?P<ts>[0-9]+)-[0-9a-f]+$', extract: '$ts'}",
+        "numerical: {order: asc}",
+    ),
+    (
+        "staging",
+        r"{pattern: '^branch-staging-(?P<ts>[0-9]+)-[0-9a-f]+$', extract: '$ts'}",
+        "numerical: {order: asc}",
+    ),
+    (
+        "production",
+        r"{pattern: '^release-(?P<v>.*)$', extract: '$v'}",
+        "semver: {range: '>=1.0.0'}",
+    ),
 ];
 
 /// Returns a file whose tag is marked for a policy.

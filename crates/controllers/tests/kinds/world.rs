@@ -178,9 +178,8 @@ pub(crate) fn human() -> sandbox::Signature {
 
 pub(crate) fn conditions(status: &Value) -> String {
     let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
-    let text = |condition: &Value, field: &str| {
-        condition[field].as_str().unwrap_or_default().to_owned()
-    };
+    let text =
+        |condition: &Value, field: &str| condition[field].as_str().unwrap_or_default().to_owned();
     let line = |condition: &Value| {
         let [type_, status, reason, message] =
             ["type", "status", "reason", "message"].map(|field| text(condition, field));
