@@ -82,7 +82,7 @@ pub(crate) fn commit(
         root.insert(change)?;
     }
     let mut staged = Vec::new();
-    let tree = rebuild(objects, parent_tree, &root, 0, &mut staged)?;
+    let tree = rebuild(objects, parent_tree, &root, &mut staged)?;
     if tree == parent_tree {
         return Ok(None);
     }
@@ -126,11 +126,12 @@ impl<'a> Folder<'a> {
 }
 
 /// Returns the id of a folder with these changes; new objects are appended, leaves first.
+///
+/// It recurses as deep as the changed paths, whose depth is limited.
 fn rebuild(
     objects: &mut Objects,
     id: ObjectId,
     changes: &Folder<'_>,
-    depth: usize,
     staged: &mut Vec<Staged>,
 ) -> Result<ObjectId, CommitError> {
     let mut data = objects.read(id, Kind::Tree)?.to_vec();
@@ -138,7 +139,7 @@ fn rebuild(
     for (name, place) in places {
         let new = match (changes.files.get(name), changes.folders.get(name)) {
             (Some(change), _) => stage_file(objects, place.id, change, staged),
-            (None, Some(folder)) => rebuild(objects, place.id, folder, depth + 1, staged)?,
+            (None, Some(folder)) => rebuild(objects, place.id, folder, staged)?,
             (None, None) => continue,
         };
         data[place.id_at..place.id_at + 20].copy_from_slice(new.as_slice());

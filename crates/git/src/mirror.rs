@@ -244,7 +244,7 @@ impl Mirror {
             let mut objects = store.objects(&limits, stop);
             descends(&mut objects, tip, commit)
         });
-        Ok(walked.await?)
+        walked.await
     }
 
     /// Runs a function on a commit's files, in the pool for blocking work.

@@ -396,3 +396,169 @@ impl Inflater {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use expect_test::{Expect, expect};
+    use flate2::{Compression, write::ZlibEncoder};
+
+    use super::*;
+
+    /// An entry: type, declared size, base, and what it inflates to.
+    type Raw = (u8, u64, Vec<u8>, Vec<u8>);
+
+    const LIMITS: fn() -> Limits = || Limits {
+        pack_bytes: 10_000,
+        objects: 100,
+        object_bytes: 1_000,
+        inflated_bytes: 2_000,
+        delta_depth: 3,
+        ..Limits::default()
+    };
+
+    #[test]
+    fn sound_packs_pass() {
+        check(&[], expect!["0 objects, 0 bytes"]);
+        check(&[blob(b"hello"), blob(b"")], expect!["2 objects, 5 bytes"]);
+        check(&[blob(b"hello"), delta(14, 5, 9)], expect!["2 objects, 17 bytes"]);
+    }
+
+    #[test]
+    fn bombs_are_refused_by_what_they_declare() {
+        check(
+            &[(3, 1 << 40, Vec::new(), vec![0; 10])],
+            expect!["exceeds the limit of 1000 bytes per object"],
+        );
+        check(
+            &[blob(b"hello"), delta(14, 5, 1 << 40)],
+            expect!["exceeds the limit of 1000 bytes per object"],
+        );
+        check(&vec![blob(&[0; 900]); 3], expect!["exceeds the limit of 2000 bytes when inflated"]);
+        check(&vec![blob(b""); 101], expect!["exceeds the limit of 100 objects"]);
+    }
+
+    #[test]
+    fn objects_are_as_large_as_they_say() {
+        check(
+            &[(3, 5, Vec::new(), vec![0; 900])],
+            expect!["is malformed: an object larger than it says"],
+        );
+        check(
+            &[(3, 50, Vec::new(), vec![0; 5])],
+            expect!["is malformed: an object smaller than it says"],
+        );
+        check(
+            &[(5, 0, Vec::new(), Vec::new())],
+            expect!["is malformed: an entry of an unknown type"],
+        );
+        check(
+            &[delta(99, 5, 5)],
+            expect!["is malformed: a delta whose base is not an entry before it"],
+        );
+        check(
+            &[blob(b"hello"), delta(13, 5, 5)],
+            expect!["is malformed: a delta whose base is not an entry before it"],
+        );
+    }
+
+    #[test]
+    fn chains_of_deltas_end() {
+        let chain = |n: usize| {
+            let mut raws = vec![blob(b"hello")];
+            let mut last = 14;
+            for _ in 0..n {
+                raws.push(delta(last, 5, 5));
+                last = entry(&delta(last, 5, 5)).len() as u8;
+            }
+            raws
+        };
+        check(&chain(3), expect!["4 objects, 29 bytes"]);
+        check(&chain(4), expect!["exceeds the limit of 3 deltas on top of one another"]);
+    }
+
+    #[test]
+    fn deltas_that_name_their_base_are_measured_afterwards() {
+        let raws: Vec<Raw> = (0..5).map(|n| (7, 2, vec![n; 20], vec![5, 5])).collect();
+        let pack = pack(&raws);
+        let stop = AtomicBool::new(false);
+        let screened = screen(&mut pack.as_slice(), &LIMITS(), &stop).expect("sound so far");
+        let size = entry(&raws[0]).len() as u64;
+        let before =
+            |id: &ObjectId| 12_u64.checked_add(size * u64::from(id.as_slice()[0]).checked_sub(1)?);
+        let error = screened.check_depths(&LIMITS(), before).expect_err("five in a row");
+        assert!(matches!(error, ScreenError::Limit { limit: 3, .. }), "{error}");
+        screened.check_depths(&LIMITS(), |_| None).expect("one above the mirror each");
+        screened.check_depths(&LIMITS(), |_| Some(12)).expect_err("one is its own base");
+    }
+
+    #[test]
+    fn every_changed_byte_is_noticed() {
+        let pack = pack(&[blob(b"hello"), blob(&[7; 300])]);
+        for at in 0..pack.len() {
+            let mut harmed = pack.clone();
+            harmed[at] ^= 0x10;
+            let stop = AtomicBool::new(false);
+            screen(&mut harmed.as_slice(), &LIMITS(), &stop).expect_err("one byte differs");
+            screen(&mut &pack[..at], &LIMITS(), &stop).expect_err("cut short");
+        }
+        let longer = [&pack[..], b"x"].concat();
+        screen(&mut longer.as_slice(), &LIMITS(), &AtomicBool::new(false)).expect_err("too long");
+    }
+
+    fn blob(data: &[u8]) -> Raw {
+        (3, data.len() as u64, Vec::new(), data.to_vec())
+    }
+
+    /// A delta on the entry `distance` bytes before it.
+    fn delta(distance: u8, source: u64, mut target: u64) -> Raw {
+        let mut data = vec![source as u8];
+        while target >= 0x80 {
+            data.push(target as u8 | 0x80);
+            target >>= 7;
+        }
+        data.push(target as u8);
+        // The sizes alone are no delta, but the screen looks no further.
+        data.extend_from_slice(&[1, b'x', 1][..3 - data.len().min(3)]);
+        (6, data.len() as u64, vec![distance], data)
+    }
+
+    fn entry((kind, size, base, data): &Raw) -> Vec<u8> {
+        let mut entry = Vec::new();
+        let mut byte = kind << 4 | (size & 0x0f) as u8;
+        let mut rest = size >> 4;
+        while rest > 0 {
+            entry.push(byte | 0x80);
+            byte = (rest & 0x7f) as u8;
+            rest >>= 7;
+        }
+        entry.push(byte);
+        entry.extend_from_slice(base);
+        let mut zlib = ZlibEncoder::new(&mut entry, Compression::default());
+        zlib.write_all(data).expect("a Vec takes all");
+        zlib.finish().expect("a Vec takes all");
+        entry
+    }
+
+    fn pack(raws: &[Raw]) -> Vec<u8> {
+        let mut pack = b"PACK\0\0\0\x02".to_vec();
+        pack.extend_from_slice(&(raws.len() as u32).to_be_bytes());
+        pack.extend(raws.iter().flat_map(entry));
+        let checksum = Sha1::digest(&pack);
+        pack.extend_from_slice(&checksum);
+        pack
+    }
+
+    #[track_caller]
+    fn check(raws: &[Raw], expected: Expect) {
+        let stop = AtomicBool::new(false);
+        let actual = match screen(&mut pack(raws).as_slice(), &LIMITS(), &stop) {
+            Ok(screened) => {
+                format!("{} objects, {} bytes", screened.n_objects(), screened.inflated_bytes)
+            }
+            Err(error) => error.to_string().replace("the received pack ", ""),
+        };
+        expected.assert_eq(&actual);
+    }
+}

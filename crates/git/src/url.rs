@@ -1,6 +1,6 @@
 //! A remote repository's URL, which prints without the credentials it may hold.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use net::Secret;
 use url::Url;
@@ -12,7 +12,9 @@ const URL_BYTES_MAX: usize = 16 * 1024;
 ///
 /// User name and password of the URL are kept apart and never printed.
 #[derive(Clone)]
-pub struct RemoteUrl {
+pub struct RemoteUrl(Arc<Parts>);
+
+struct Parts {
     /// Without userinfo, query, fragment and trailing slashes.
     url: Url,
     userinfo: Option<Userinfo>,
@@ -42,16 +44,16 @@ pub enum UrlError {
 impl RemoteUrl {
     /// Returns whether requests go out in the clear.
     pub fn is_http(&self) -> bool {
-        self.url.scheme() == "http"
+        self.0.url.scheme() == "http"
     }
 
     /// Returns the URL without credentials.
     pub fn as_url(&self) -> &Url {
-        &self.url
+        &self.0.url
     }
 
     pub(crate) fn userinfo(&self) -> Option<&Userinfo> {
-        self.userinfo.as_ref()
+        self.0.userinfo.as_ref()
     }
 }
 
@@ -75,14 +77,14 @@ impl FromStr for RemoteUrl {
         let userinfo = take_userinfo(&mut url);
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(&path);
-        Ok(RemoteUrl { url, userinfo })
+        Ok(RemoteUrl(Arc::new(Parts { url, userinfo })))
     }
 }
 
 impl fmt::Display for RemoteUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A bare host prints as `https://host`, as it was most likely written.
-        f.write_str(self.url.as_str().trim_end_matches('/'))
+        f.write_str(self.0.url.as_str().trim_end_matches('/'))
     }
 }
 
@@ -94,7 +96,7 @@ impl fmt::Debug for RemoteUrl {
 
 impl PartialEq for RemoteUrl {
     fn eq(&self, other: &RemoteUrl) -> bool {
-        self.url == other.url
+        self.0.url == other.0.url
     }
 }
 

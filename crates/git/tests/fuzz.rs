@@ -5,6 +5,7 @@
 //! that fails is written there as `crash-…`.
 
 #![expect(clippy::print_stderr, reason = "a fuzzing run says its seed and its count")]
+#![expect(clippy::disallowed_methods, reason = "a fuzzing run is told its name, seeded by time")]
 
 use std::{
     fs,
@@ -18,7 +19,9 @@ use std::{
 use git::{Limits, advertisement, pkt, screen};
 use sha1::{Digest, Sha1};
 
-const BODIES: [(&str, fn(&[u8])); 4] = [
+type Body = fn(&[u8]);
+
+const BODIES: [(&str, Body); 4] = [
     ("pkt-line", pkt_line),
     ("pack", pack),
     ("git-advertisement", git_advertisement),

@@ -180,17 +180,10 @@ async fn plan(batch: Vec<Pending>, n_damaged: &mut usize) -> Planning {
     let Ok(planned) = planning.await else { return Planning::Over };
     if tip.store.is_damaged() && *n_damaged < DAMAGED_MAX {
         *n_damaged += 1;
-        let pending = |result: Result<Planned, (Pending, Failure)>| match result {
-            Ok(planned) => planned.placed.pending,
-            Err((pending, _)) => pending,
-        };
-        return Planning::Damaged(planned.into_iter().map(pending).collect());
+        let again = planned.into_iter().map(|attempt| attempt.placed.pending);
+        return Planning::Damaged(again.collect());
     }
-    let (planned, failed): (Vec<_>, Vec<_>) = planned.into_iter().partition(Result::is_ok);
-    for (pending, failure) in failed.into_iter().filter_map(Result::err) {
-        pending.job.finish(Err(failure));
-    }
-    let planned: Vec<Planned> = planned.into_iter().filter_map(Result::ok).collect();
+    let planned: Vec<Planned> = planned.into_iter().filter_map(Attempt::planned).collect();
     if planned.iter().any(|planned| planned.commit.is_some()) {
         return Planning::Stack(Stack { branch, expected, tip, planned });
     }
@@ -200,23 +193,40 @@ async fn plan(batch: Vec<Pending>, n_damaged: &mut usize) -> Planning {
     Planning::Over
 }
 
-fn plan_one(
-    mut placed: Placed,
-    files: &mut crate::snapshot::Snapshot,
-    now: Timestamp,
-) -> Result<Planned, (Pending, Failure)> {
-    let base = files.commit_id();
-    let change = match placed.pending.job.plan(files) {
-        Ok(Some(change)) => change,
-        Ok(None) => return Ok(Planned { placed, base, commit: None }),
-        Err(Planless) => return Err((placed.pending, Failure::Plan)),
-    };
-    let (name, email) = placed.pending.request.author.clone();
-    let signature = Signature { name, email, time: now };
-    match files.commit(&change.files, &signature, &change.message) {
-        Ok(commit) => Ok(Planned { placed, base, commit }),
-        Err(error) => Err((placed.pending, Failure::Commit(Arc::new(error)))),
+/// What planning a request came to.
+struct Attempt {
+    placed: Placed,
+    base: CommitId,
+    commit: Result<Option<Commit>, Failure>,
+}
+
+impl Attempt {
+    /// Returns the plan, or tells the request that there is none.
+    fn planned(self) -> Option<Planned> {
+        let Attempt { placed, base, commit } = self;
+        match commit {
+            Ok(commit) => Some(Planned { placed, base, commit }),
+            Err(failure) => {
+                placed.pending.job.finish(Err(failure));
+                None
+            }
+        }
     }
+}
+
+fn plan_one(mut placed: Placed, files: &mut crate::snapshot::Snapshot, now: Timestamp) -> Attempt {
+    let base = files.commit_id();
+    let commit = match placed.pending.job.plan(files) {
+        Ok(Some(change)) => {
+            let (name, email) = placed.pending.request.author.clone();
+            let signature = Signature { name, email, time: now };
+            let commit = files.commit(&change.files, &signature, &change.message);
+            commit.map_err(|error| Failure::Commit(Arc::new(error)))
+        }
+        Ok(None) => Ok(None),
+        Err(Planless) => Err(Failure::Plan),
+    };
+    Attempt { placed, base, commit }
 }
 
 /// Pushes a stack and tells everybody in it, or says what to do next.
