@@ -75,7 +75,7 @@ fn field_error(object: &Value, error: &ValidationError) -> FieldError {
     FieldError::new(if path.is_empty() { "<nil>" } else { path }, problem)
 }
 
-/// Returns the value at a path as messages show it: objects and lists by their type only.
+/// Returns the value at a path as messages show it: objects and lists not at all.
 fn shown(object: &Value, path: &str) -> String {
     let mut value = Some(object);
     for part in path.split(['.', '[']).filter(|part| !part.is_empty()) {
@@ -85,8 +85,7 @@ fn shown(object: &Value, path: &str) -> String {
         });
     }
     match value {
-        Some(Value::Object(_)) | None => "\"object\"".to_owned(),
-        Some(Value::Array(_)) => "\"array\"".to_owned(),
+        Some(Value::Object(_) | Value::Array(_)) | None => String::new(),
         Some(value) => value.to_string(),
     }
 }

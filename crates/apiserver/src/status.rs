@@ -79,7 +79,7 @@ pub(crate) struct FieldError {
 pub(crate) enum Problem {
     /// It is missing; the text says more, or nothing.
     Required(String),
-    /// Its value is wrong.
+    /// Its value is wrong; one that says nothing is empty.
     Invalid { value: String, detail: String },
     /// Its value has the wrong type; rendered as `Invalid`, but no rule can be checked beside it.
     Type { value: String, detail: String },
@@ -125,6 +125,9 @@ impl FieldError {
         match &self.problem {
             Problem::Required(detail) if detail.is_empty() => "Required value".to_owned(),
             Problem::Required(detail) => format!("Required value: {detail}"),
+            Problem::Invalid { value, detail } if value.is_empty() => {
+                format!("Invalid value: {detail}")
+            }
             Problem::Invalid { value, detail } | Problem::Type { value, detail } => {
                 format!("Invalid value: {value}: {detail}")
             }

@@ -8,6 +8,9 @@ use crate::status::{FieldError, Problem};
 /// Errors that are told at most; whoever mends these will see the next.
 const ERRORS_MAX: usize = 100;
 
+/// The first whole number that is no longer an integer.
+const INTEGER_END: f64 = 9_223_372_036_854_775_808.0;
+
 impl Schema {
     /// Checks an object whose fields were pruned and defaulted.
     pub(crate) fn validate(&self, object: &Value) -> Vec<FieldError> {
@@ -47,7 +50,8 @@ impl Schema {
                 // A float without a fraction passes for an integer.
                 Some(Type::Number) => (matches!(actual, "integer" | "number"), "number"),
                 Some(Type::Integer) => {
-                    let is_whole = value.as_f64().is_some_and(|n| n.fract() == 0.0);
+                    let is_whole =
+                        value.as_f64().is_some_and(|n| n.fract() == 0.0 && n.abs() < INTEGER_END);
                     (actual == "integer" || (actual == "number" && is_whole), "integer")
                 }
                 Some(type_) => (actual == type_.as_str(), type_.as_str()),
@@ -91,16 +95,17 @@ impl Schema {
         {
             wrong(format!("{} should match '{pattern}'", body(path)));
         }
-        if let Some(format) = self.format
-            && !format.fits(text)
-        {
-            let name = format.as_str();
-            wrong(format!("{} must be of type {name}: {:?}", body(path), text));
-        }
         if let Some(max) = self.bounds.max_length
             && n_characters > max
         {
             errors.push(FieldError::new(field(path), Problem::TooLong(max)));
+        }
+        if let Some(format) = self.format
+            && !format.fits(text)
+        {
+            let value = Value::from(text).to_string();
+            let detail = format!("{} must be of type {}: {value}", body(path), format.as_str());
+            errors.push(FieldError::new(field(path), Problem::Type { value, detail }));
         }
     }
 
@@ -161,7 +166,7 @@ impl Schema {
             // Neither uniqueness nor the items of an oversized list are worth the time.
             return;
         }
-        if self.bounds.unique_items && first_duplicate(items.iter()).is_some() {
+        if self.bounds.unique_items && !duplicates(items.iter()).is_empty() {
             let detail = format!("{} shouldn't contain duplicates", body(path));
             errors.push(FieldError::invalid(field(path), value, detail));
         }
@@ -179,7 +184,7 @@ impl Schema {
             List::Set => items.to_vec(),
             List::Map(keys) => items.iter().map(|item| pick(item, keys)).collect(),
         };
-        if let Some(index) = first_duplicate(keys.iter()) {
+        for index in duplicates(keys.iter()) {
             let problem = Problem::Duplicate(keys[index].to_string());
             errors.push(FieldError::new(format!("{}[{index}]", field(path)), problem));
         }
@@ -202,13 +207,13 @@ impl Schema {
             let problem = Problem::TooMany { actual: n_fields, max };
             errors.push(FieldError::new(field(path), problem));
         }
-        for name in self.required.iter().filter(|name| !fields.contains_key(*name)) {
-            errors.push(FieldError::new(child(path, name), Problem::Required(String::new())));
-        }
         for (name, value) in fields {
             if let Some(schema) = self.properties.get(name).or(self.additional.as_deref()) {
                 schema.check(value, &child(path, name), errors);
             }
+        }
+        for name in self.required.iter().filter(|name| !fields.contains_key(*name)) {
+            errors.push(FieldError::new(child(path, name), Problem::Required(String::new())));
         }
     }
 
@@ -315,8 +320,9 @@ fn pick(item: &Value, keys: &[String]) -> Value {
     Value::Object(picked.collect())
 }
 
-/// Returns the index of the first value that stood there before.
-fn first_duplicate<'a>(values: impl Iterator<Item = &'a Value>) -> Option<usize> {
+/// Returns the indexes of values that stood there before.
+fn duplicates<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<usize> {
     let mut seen = std::collections::HashSet::new();
-    values.map(Value::to_string).position(|text| !seen.insert(text))
+    let values = values.map(Value::to_string).enumerate();
+    values.filter_map(|(index, text)| (!seen.insert(text)).then_some(index)).collect()
 }
