@@ -231,20 +231,27 @@ impl Lanes {
         let mut state = lane.state.lock();
         state.waiting.push_back(pending);
         if !std::mem::replace(&mut state.is_running, true) {
-            let running = Running(Arc::clone(&lane));
-            tokio::spawn(async move { running.run().await });
+            let running = Running { lane: Arc::clone(&lane), is_over: false };
+            tokio::spawn(running.run());
         }
     }
 }
 
-/// A lane at work; should that end by a panic, the lane can be set going again.
-struct Running(Arc<Lane>);
+/// A lane at work.
+struct Running {
+    lane: Arc<Lane>,
+    /// Set when the lane stands again, from when on it is somebody else's.
+    is_over: bool,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock();
+        if self.is_over {
+            return;
+        }
+        // After a panic: those who wait are told by silence, and the next request starts anew.
+        let mut state = self.lane.state.lock();
         state.is_running = false;
-        // After a panic: those who wait are told so, instead of waiting for the next request.
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         drop(waiting);
@@ -252,18 +259,19 @@ impl Drop for Running {
 }
 
 impl Running {
-    async fn run(self) {
+    async fn run(mut self) {
         while let Some(batch) = self.next_batch() {
             batch::push(batch).await;
         }
     }
 
     /// Returns what can share the next push: equal credential reference, options and refspec.
-    fn next_batch(&self) -> Option<Vec<Pending>> {
-        let mut state = self.0.state.lock();
+    fn next_batch(&mut self) -> Option<Vec<Pending>> {
+        let mut state = self.lane.state.lock();
         let Some(first) = state.waiting.pop_front() else {
             // Under the lock: a request that comes now sets the lane going again.
             state.is_running = false;
+            self.is_over = true;
             return None;
         };
         let mut batch = vec![first];

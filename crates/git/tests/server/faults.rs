@@ -109,7 +109,10 @@ async fn a_server_of_version_0_does_as_well() {
 #[tokio::test]
 async fn a_server_that_wants_an_introduction_gets_one() {
     let world = World::with_files(&[("a.yaml", &marked("a", "1"))]);
-    world.proxy.inject_once(is_push, Fault::reply("400 Bad Request", &[], "who are you"));
+    // The real server refuses a request that does not say what it is.
+    let (said, unsaid) = (b"git-receive-pack-request", b"git-receive-pack-requesx");
+    let fault = Fault::Rewrite(Direction::Up, said.to_vec(), unsaid.to_vec());
+    world.proxy.inject_once(is_push, fault);
     world.set("main", "a", "2").await.expect("asked first").pushed.expect("ours");
     assert_eq!(world.server.traffic(RequestKind::ReceiveRefs).n_requests, 1);
 }

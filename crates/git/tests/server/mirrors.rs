@@ -1,6 +1,6 @@
 //! Mirrors on disk: kept, damaged, overgrown, left behind by a crash.
 
-use std::{fs, path::Path, path::PathBuf, process::Command};
+use std::{fs, path::Path, path::PathBuf};
 
 use clock::Clock;
 use git::{Limits, Mirrors, Reference};
@@ -57,7 +57,7 @@ async fn a_kept_mirror_is_not_fetched_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut world = world_in(folder.path(), server(), Limits::default());
     world.set("main", "a", "2").await.expect("nothing is in the way");
-    let mut fsck = Command::new("git");
+    let mut fsck = world.server.repositories().command();
     fsck.arg("-C").arg(generation(folder.path())).args(["fsck", "--strict"]);
     let fsck = fsck.output().expect("git is installed");
     assert!(fsck.status.success(), "{}", String::from_utf8_lossy(&fsck.stderr));
