@@ -169,8 +169,8 @@ pub enum UpdateError<E> {
     /// The push failed; nothing of this change is on the branch.
     #[error(transparent)]
     Push(PushError),
-    /// The work was given up, as when the process stops.
-    #[error("the update was given up before it was done")]
+    /// The work was given up: planning took longer than the timeout, or the process stops.
+    #[error("the update was given up: its timeout passed, or the process is stopping")]
     Stopped,
 }
 

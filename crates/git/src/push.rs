@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -129,7 +130,8 @@ impl Mirror {
         check_options(options)?;
         let mut was_lost = false;
         for send in 1..=SENDS_MAX {
-            let remote = self.remote(access, self.deadline(access), std::env::temp_dir());
+            // A push spools nothing.
+            let remote = self.remote(access, self.deadline(access), PathBuf::new());
             let error = match send_adapted(&remote, update, options, packs).await {
                 Ok(Sent::Done) => return Ok(()),
                 Ok(Sent::Refused(reason)) => {
