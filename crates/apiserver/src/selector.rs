@@ -81,7 +81,7 @@ impl FieldRequirement {
         let is_equal = match value {
             None | Some(Value::Null) => self.value.is_empty(),
             Some(Value::String(text)) => *text == self.value,
-            Some(other) => other.to_string() == self.value,
+            Some(other) => self.value.parse::<Value>().is_ok_and(|value| value == *other),
         };
         is_equal == self.equal
     }
