@@ -297,12 +297,18 @@ fn find<'a, T: std::error::Error + 'static>(
     chain(error).find_map(|error| error.downcast_ref::<T>())
 }
 
-/// Finds rustls' error, which tokio-rustls wraps into an `io::Error`.
+/// Finds rustls' error inside the `io::Error`s that tokio-rustls and the
+/// connector wrap around it: those are no `source` of one another.
 fn find_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     chain(error).find_map(|error| {
-        error.downcast_ref::<rustls::Error>().or_else(|| {
-            error.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>()
-        })
+        let mut error = error;
+        for _ in 0..CAUSES_MAX {
+            if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+                return Some(tls);
+            }
+            error = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+        }
+        None
     })
 }
 
