@@ -1,12 +1,37 @@
 //! What the arguments and the environment mean.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use anyhow::{Context, Result, bail};
 use api::image::ImageRef;
+use auth::{GitCredential, Keychain};
+use controllers::Fallback;
+use net::{EnvironmentProxies, Secret};
+use url::Url;
 
+use crate::args::{Environment, Manifests};
 use crate::error::Usage;
+use crate::folder::Folder;
+use crate::manifests::Loaded;
+
+/// A Secret's keys are few and short; Kubernetes takes 1 MiB in all.
+const SECRET_KEYS_MAX: usize = 256;
+
+/// Data of a Secret, by key.
+type SecretData = BTreeMap<String, Vec<u8>>;
+
+/// Who we are to registries and Git hosts.
+#[derive(Default)]
+pub(crate) struct Credentials {
+    /// Secrets given by `--secret`, by namespace and name.
+    pub(crate) secrets: BTreeMap<(String, String), SecretData>,
+    /// The user's own, where an object's Secret is not to be had.
+    pub(crate) fallback: Fallback,
+    /// What a person should know about them.
+    pub(crate) notices: Vec<String>,
+}
 
 /// `--assume NAMESPACE/POLICY=IMAGE:TAG[@DIGEST]`: a choice made up for a plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +113,117 @@ pub(crate) fn assumptions(texts: &[String]) -> Result<BTreeMap<(String, String),
         assumed.insert(key, assumption.image);
     }
     Ok(assumed)
+}
+
+/// Returns the credentials that the flags and the environment give for what was loaded.
+pub(crate) fn credentials(
+    manifests: &Manifests,
+    environment: &Environment,
+    loaded: &Loaded,
+) -> Result<Credentials> {
+    let mut credentials = Credentials::default();
+    for text in &manifests.secret {
+        let SecretFolder { namespace, name, folder } = text.parse()?;
+        let data = read_secret(&folder).with_context(|| format!("--secret `{text}`"))?;
+        credentials.secrets.insert((namespace, name), data);
+    }
+    if let Some(path) = docker_config(environment) {
+        let (keychain, notice) = read_docker_config(&path)?;
+        credentials.fallback.keychain = keychain;
+        credentials.notices.extend(notice);
+    }
+    credentials.fallback.git = git_credentials(environment, loaded);
+    Ok(credentials)
+}
+
+/// Returns the type of a Secret that was given as files, by its keys.
+pub(crate) fn secret_type(data: &SecretData) -> &'static str {
+    let has = |key: &str| data.contains_key(key);
+    match () {
+        () if has(".dockerconfigjson") => "kubernetes.io/dockerconfigjson",
+        () if has(".dockercfg") => "kubernetes.io/dockercfg",
+        () => "Opaque",
+    }
+}
+
+/// Returns the proxies of the environment; the lower-case spelling wins, as in Go.
+pub(crate) fn proxies(environment: &Environment) -> EnvironmentProxies {
+    let either = |name: &str| {
+        let value = environment.get(&name.to_lowercase()).or_else(|| environment.get(name));
+        value.unwrap_or_default().to_owned()
+    };
+    EnvironmentProxies {
+        http: either("HTTP_PROXY"),
+        https: either("HTTPS_PROXY"),
+        no_proxy: either("NO_PROXY"),
+    }
+}
+
+/// Reads a folder with a file per key. Kubernetes mounts Secrets as links; here they are followed.
+fn read_secret(folder: &Path) -> Result<SecretData> {
+    let mut data = SecretData::new();
+    let entries = std::fs::read_dir(folder)
+        .with_context(|| format!("cannot read folder {}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() || name.starts_with("..") {
+            continue;
+        }
+        if data.len() >= SECRET_KEYS_MAX {
+            bail!("{} holds more than {SECRET_KEYS_MAX} files", folder.display());
+        }
+        let bytes =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        data.insert(name, bytes);
+    }
+    Ok(data)
+}
+
+fn docker_config(environment: &Environment) -> Option<PathBuf> {
+    let folder = match environment.get("DOCKER_CONFIG") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(environment.get("HOME")?).join(".docker"),
+    };
+    Some(folder.join("config.json")).filter(|path| path.is_file())
+}
+
+fn read_docker_config(path: &Path) -> Result<(Keychain, Option<String>)> {
+    let name = path.display();
+    let folder = Folder::open(path.parent().unwrap_or(Path::new(".")))?;
+    let text = folder.read("config.json")?;
+    let config = Keychain::from_user_config(&text).with_context(|| format!("cannot use {name}"))?;
+    let helpers = config.ignored_helpers.join(", ");
+    let notice = (!helpers.is_empty())
+        .then(|| format!("{name}: credential helpers are not run ({helpers}); log in without them"));
+    Ok((config.keychain, notice))
+}
+
+/// Returns the environment's credentials for the Git hosts that occur.
+fn git_credentials(environment: &Environment, loaded: &Loaded) -> BTreeMap<String, GitCredential> {
+    let urls = loaded.objects.iter().filter_map(|manifest| {
+        let is_git = manifest.value["kind"] == "GitRepository";
+        Url::parse(manifest.value["spec"]["url"].as_str().filter(|_| is_git)?).ok()
+    });
+    let hosts: BTreeSet<_> = urls.filter_map(|url| Some(url.host_str()?.to_owned())).collect();
+    let known = hosts.into_iter().filter_map(|host| {
+        let credential = git_credential(environment, &host)?;
+        Some((host, credential))
+    });
+    known.collect()
+}
+
+fn git_credential(environment: &Environment, host: &str) -> Option<GitCredential> {
+    let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
+    let host: String = host.to_ascii_uppercase().chars().map(letter).collect();
+    let get = |what: &str| environment.get(&format!("TAGTIDE_GIT_{what}_{host}"));
+    if let Some(token) = get("TOKEN") {
+        return Some(GitCredential::Bearer(Secret::new(token.to_owned())));
+    }
+    let password = get("PASSWORD").unwrap_or_default();
+    let username = get("USERNAME").or_else(|| (!password.is_empty()).then_some("git"))?;
+    let (username, password) = (username.to_owned(), Secret::new(password.to_owned()));
+    Some(GitCredential::Basic { username, password })
 }
 
 #[cfg(test)]

@@ -1,0 +1,205 @@
+//! Puts together what one run works with: an API in memory with the loaded objects, clients, a state, a driver.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow};
+use api::Kind;
+use apiserver::Server;
+use clock::Clock;
+use controllers::state::State;
+use controllers::tags::TagStore;
+use controllers::{Context, Driver, ObjectKey, Settings, Summary};
+use kube::api::{Api, DynamicObject, ListParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+
+use crate::config::{self, Credentials};
+use crate::manifests::{self, Loaded, Manifest};
+use crate::report::{self, Problem};
+
+/// Everything of one run.
+pub(crate) struct Session {
+    driver: Driver,
+    server: Server,
+    state: Option<State>,
+    /// Objects that the API refused.
+    pub(crate) refused: Vec<report::Object>,
+    /// What could not be loaded.
+    pub(crate) problems: Vec<Problem>,
+    /// What a person should know, though nothing is wrong.
+    pub(crate) notices: Vec<String>,
+}
+
+/// The doors of a run that differ between a real one and the demo.
+pub(crate) struct Doors {
+    pub(crate) net: net::Client,
+    pub(crate) clock: Clock,
+    pub(crate) registry: registry::Options,
+}
+
+impl Session {
+    /// Loads `loaded` into an API of its own and opens the state, if there is one.
+    pub(crate) fn open(
+        loaded: Loaded,
+        credentials: Credentials,
+        state: Option<&Path>,
+        doors: Doors,
+        settings: Settings,
+    ) -> Result<Self> {
+        let server = Server::in_memory(doors.clock.clone());
+        for definition in api::crds() {
+            server.install_yaml(definition).context("installing our own definitions")?;
+        }
+        let mut notices = loaded.notices;
+        notices.extend(skipped(&loaded.skipped));
+        notices.extend(credentials.notices);
+        let unresolved = loaded.encrypted.iter().filter(|key| !credentials.secrets.contains_key(key));
+        notices.extend(unresolved.map(|(namespace, name)| {
+            format!("Secret {namespace}/{name} is encrypted and unresolved; give it with --secret")
+        }));
+        let (objects, ambiguous) = manifests::settle(loaded.objects, |manifest| {
+            // Whether the API takes it alone, which a patch of another object is not.
+            apiserver_takes(&manifest.value)
+        });
+        let mut problems = loaded.problems;
+        problems.extend(ambiguous);
+        for ((namespace, name), data) in &credentials.secrets {
+            load_secret(&server, namespace, name, data)?;
+        }
+        let state = state.map(State::open).transpose()?;
+        let mut refused = Vec::new();
+        for manifest in &objects {
+            if let Err(object) = load(&server, manifest, state.as_ref())? {
+                refused.push(object);
+            }
+        }
+        let driver = driver(&server, doors, state.as_ref(), settings)?;
+        Ok(Self { driver, server, state, refused, problems, notices })
+    }
+
+    /// Reconciles until nothing is due, and keeps what the next run needs.
+    pub(crate) async fn run(&self) -> Result<Summary> {
+        let summary = self.driver.run_until_idle().await?;
+        if let Some(state) = &self.state {
+            let statuses = self.statuses().await?;
+            state.keep_statuses(statuses.iter().map(|(kind, key, status)| (*kind, key, status)))?;
+        }
+        Ok(summary)
+    }
+
+    /// Returns a client of the API that the objects live in.
+    pub(crate) fn client(&self) -> kube::Client {
+        client(&self.server)
+    }
+
+    async fn statuses(&self) -> Result<Vec<(Kind, ObjectKey, Value)>> {
+        let mut statuses = Vec::new();
+        for kind in Kind::ALL {
+            let api: Api<DynamicObject> = Api::all_with(self.client(), &resource(kind));
+            for object in api.list(&ListParams::default()).await? {
+                let key = ObjectKey::new(
+                    object.metadata.namespace.unwrap_or_default(),
+                    object.metadata.name.unwrap_or_default(),
+                );
+                statuses.push((kind, key, object.data["status"].clone()));
+            }
+        }
+        Ok(statuses)
+    }
+}
+
+fn resource(kind: Kind) -> ApiResource {
+    let names = kind.names();
+    let kind = GroupVersionKind::gvk(names.group, names.version, names.kind);
+    ApiResource::from_gvk_with_plural(&kind, names.plural)
+}
+
+fn client(server: &Server) -> kube::Client {
+    kube::Client::new(server.router(), "default")
+}
+
+fn driver(server: &Server, doors: Doors, state: Option<&State>, settings: Settings) -> Result<Driver> {
+    let Doors { net, clock, registry } = doors;
+    let limits = git::Limits::default();
+    let mirrors = match state {
+        Some(state) => git::Mirrors::open(&state.mirrors(), net.clone(), clock.clone(), limits),
+        None => git::Mirrors::temporary(net.clone(), clock.clone(), limits),
+    };
+    Ok(Driver::new(Context {
+        client: client(server),
+        registry: registry::Client::new(net, clock.clone(), registry),
+        mirrors: mirrors.context("cannot make a folder for Git mirrors")?,
+        tags: state.map_or_else(TagStore::in_memory, |state| TagStore::on_disk(state.cache())),
+        cache: state.map(State::cache),
+        clock,
+        settings: Settings { keeps_state: state.is_some(), ..settings },
+    }))
+}
+
+/// Creates an object with its last status; an object that the API refuses is returned as failed.
+fn load(
+    server: &Server,
+    manifest: &Manifest,
+    state: Option<&State>,
+) -> Result<Result<(), report::Object>> {
+    let (kind, namespace, name) = manifest.key();
+    if let Err(error) = server.load(&manifest.value) {
+        let place = format!("{}:{}", manifest.file, manifest.line);
+        return Ok(Err(report::Object {
+            kind,
+            namespace,
+            name,
+            ready: false,
+            reason: "Invalid".to_owned(),
+            message: format!("{place}: {:#}", anyhow!(error)),
+        }));
+    }
+    let group = manifest.value["apiVersion"].as_str().and_then(|version| version.split('/').next());
+    let kind = group.and_then(|group| Kind::of(group, &kind));
+    let (Some(kind), Some(state)) = (kind, state) else { return Ok(Ok(())) };
+    if let Some(status) = state.status(kind, &ObjectKey::new(namespace, name))? {
+        let mut object = manifest.value.clone();
+        object["status"] = status;
+        // A status that this version's definition no longer takes is as good as none.
+        if let Err(error) = server.load_status(&object) {
+            tracing::warn!(%error, %kind, "The kept status is not taken over");
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Returns whether an API takes this object when it stands alone.
+fn apiserver_takes(value: &Value) -> bool {
+    let server = Server::in_memory(Clock::real());
+    let installed = api::crds().iter().try_for_each(|crd| server.install_yaml(crd));
+    installed.is_ok() && server.load(value).is_ok()
+}
+
+fn load_secret(
+    server: &Server,
+    namespace: &str,
+    name: &str,
+    data: &BTreeMap<String, Vec<u8>>,
+) -> Result<()> {
+    let secret = k8s_openapi::api::core::v1::Secret {
+        data: Some(
+            data.iter()
+                .map(|(key, value)| (key.clone(), k8s_openapi::ByteString(value.clone())))
+                .collect(),
+        ),
+        ..Default::default()
+    };
+    let mut object = serde_json::to_value(secret)?;
+    object["metadata"] = json!({"namespace": namespace, "name": name});
+    object["type"] = config::secret_type(data).into();
+    server.load(&object).with_context(|| format!("--secret {namespace}/{name}"))?;
+    Ok(())
+}
+
+fn skipped(kinds: &BTreeMap<String, usize>) -> Option<String> {
+    let n_objects: usize = kinds.values().sum();
+    let kinds: Vec<_> = kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+    (n_objects > 0).then(|| format!("skipped {n_objects} objects of other kinds: {}", kinds.join(", ")))
+}
