@@ -30,6 +30,11 @@ impl Folder {
         Ok(Self { root: root.to_path_buf() })
     }
 
+    /// Returns where the folder is, for a person.
+    pub(crate) fn display(&self) -> String {
+        self.root.display().to_string()
+    }
+
     /// Returns the paths below `below` that `keep` accepts, in lexical order, folder by folder.
     ///
     /// `.git` and symbolic links are left out. `below` may name a file. Its `..` cannot

@@ -2,14 +2,19 @@
 
 mod args;
 mod config;
+mod diff;
 mod error;
 mod folder;
+mod local;
 mod manifests;
 mod report;
+mod session;
 mod ui;
 mod commands {
     pub(crate) mod explain;
     pub(crate) mod lint;
+    pub(crate) mod plan;
+    pub(crate) mod run;
 }
 
 use std::process::ExitCode;
@@ -17,7 +22,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::args::{Cli, Command, ExplainImage, ExplainSubject, Global, LogEncoding};
+use crate::args::{Cli, Command, Environment, ExplainImage, ExplainSubject, Global, LogEncoding};
 use crate::error::{Outcome, Usage};
 use crate::ui::Ui;
 
@@ -47,13 +52,22 @@ fn main() -> ExitCode {
 
 fn perform(cli: Cli) -> Result<Outcome> {
     start_logging(&cli.global)?;
+    let environment = Environment::of_process();
     match cli.command {
         Command::Explain {
             subject: ExplainSubject::Image { subject: ExplainImage::Policy(policy) },
         } => commands::explain::run(&policy, &Ui),
         Command::Lint(lint) => commands::lint::run(&lint, &Ui),
-        _ => Err(Usage("not yet".to_owned()).into()),
+        Command::Run(run) => wait(commands::run::run(&run, &environment, &Ui)),
+        Command::Plan(plan) => wait(commands::plan::run(&plan, &environment, &Ui)),
+        Command::Demo(_) => Err(Usage("not yet".to_owned()).into()),
     }
+}
+
+/// Runs a command to its end on a runtime of its own.
+fn wait(command: impl Future<Output = Result<Outcome>>) -> Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("cannot start the runtime")?.block_on(command)
 }
 
 fn start_logging(global: &Global) -> Result<()> {

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use automation::update::{self, FileProblem};
+use controllers::Summary;
+use controllers::report::Readiness;
 use serde::Serialize;
 
 /// The whole report; the field order is the order in the JSON document.
@@ -63,6 +65,46 @@ impl Report {
         self.commits.sort();
         self.problems.sort();
         self.problems.dedup();
+    }
+}
+
+impl From<Summary> for Report {
+    fn from(summary: Summary) -> Self {
+        let objects = summary.objects.into_iter().map(|object| Object {
+            kind: object.kind.to_string(),
+            namespace: object.key.namespace,
+            name: object.key.name,
+            ready: object.ready == Readiness::Ready,
+            reason: object.reason,
+            message: object.message,
+        });
+        let changes = summary.report.changes.into_iter().map(|change| Change {
+            file: change.file,
+            line: change.line,
+            column: change.column,
+            policy: change.policy.to_string(),
+            setter: change.setter,
+            old: change.old,
+            new: change.new,
+        });
+        let commits = summary.report.commits.into_iter().map(|commit| Commit {
+            automation: commit.automation.to_string(),
+            branch: commit.branch,
+            id: commit.id,
+        });
+        let problems = summary.report.problems.into_iter().map(|problem| Problem {
+            file: problem.file,
+            line: problem.line,
+            column: problem.column,
+            reason: problem.reason,
+            message: problem.message,
+        });
+        Self {
+            objects: objects.collect(),
+            changes: changes.collect(),
+            commits: commits.collect(),
+            problems: problems.collect(),
+        }
     }
 }
 

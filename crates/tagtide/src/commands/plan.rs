@@ -1,0 +1,154 @@
+//! `tagtide plan`: what a run would change, as a unified diff, and why.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use api::Kind;
+use api::image::ImageRef;
+use controllers::{ObjectKey, Settings};
+
+use crate::args::{Environment, Output, Plan};
+use crate::commands::run::{self, Finished};
+use crate::config;
+use crate::diff;
+use crate::error::{Outcome, Usage};
+use crate::folder::Folder;
+use crate::local::{self, Local};
+use crate::report::{self, Report};
+use crate::ui::Ui;
+
+/// What there is to print, wherever it was planned.
+struct Planned {
+    report: Report,
+    /// A heading and its diffs, an automation each.
+    diffs: Vec<(String, String)>,
+    has_failed: bool,
+}
+
+pub(crate) async fn run(args: &Plan, environment: &Environment, ui: &Ui) -> Result<Outcome> {
+    let assumed = config::assumptions(&args.assume)?;
+    check_usage(args)?;
+    let planned = match &args.repo {
+        Some(repo) => plan_folder(args, &Folder::open(repo)?, assumed, environment, ui).await?,
+        None => plan_remote(args, assumed, environment, ui).await?,
+    };
+    match args.output {
+        Output::Json => ui.json(&planned.report)?,
+        Output::Text => print(&planned, ui)?,
+    }
+    Ok(match () {
+        () if planned.has_failed => Outcome::Failed,
+        () if args.exit_code && !planned.report.changes.is_empty() => Outcome::Changes,
+        () => Outcome::Done,
+    })
+}
+
+fn check_usage(args: &Plan) -> Result<(), Usage> {
+    let has_manifests = !args.manifests.paths.is_empty();
+    if args.repo.is_none() && !has_manifests {
+        return Err(Usage("name manifests to plan, or a folder with --repo".to_owned()));
+    }
+    if !has_manifests && args.assume.is_empty() {
+        return Err(Usage("--repo needs manifests or --assume, to know what to write".to_owned()));
+    }
+    if has_manifests && args.path.is_some() {
+        return Err(Usage("--path is for --repo without manifests: they name their own".to_owned()));
+    }
+    Ok(())
+}
+
+/// Plans on the Git repositories that the manifests name: a run that does not push.
+async fn plan_remote(
+    args: &Plan,
+    assumed: BTreeMap<(String, String), ImageRef>,
+    environment: &Environment,
+    ui: &Ui,
+) -> Result<Planned> {
+    let settings = Settings {
+        dry_run: true,
+        assumed: (!assumed.is_empty()).then(|| by_key(assumed)),
+        ..Settings::default()
+    };
+    let state = args.state.folder.as_deref();
+    let session = run::open(&args.manifests, environment, state, settings)?;
+    let summary = session.run().await?;
+    let finished = Finished::new(session, summary);
+    finished.notices(ui)?;
+    let mut diffs: BTreeMap<String, String> = BTreeMap::new();
+    for edit in &finished.files {
+        let heading = format!("{} → {}", edit.automation, edit.branch);
+        *diffs.entry(heading).or_default() += &diff::unified(&edit.file, &edit.old, &edit.new);
+    }
+    let has_failed = finished.has_failed || finished.has_broken_markers;
+    Ok(Planned { report: finished.report, diffs: diffs.into_iter().collect(), has_failed })
+}
+
+/// Plans on the files of a local folder, and writes them if that is asked for.
+async fn plan_folder(
+    args: &Plan,
+    folder: &Folder,
+    assumed: BTreeMap<(String, String), ImageRef>,
+    environment: &Environment,
+    ui: &Ui,
+) -> Result<Planned> {
+    let mut report = Report::default();
+    let mut has_failed = false;
+    let local = if args.manifests.paths.is_empty() {
+        Local::assumed(args.path.as_deref().unwrap_or("."), assumed)
+    } else {
+        let resolves = assumed.is_empty();
+        let settings = Settings {
+            dry_run: true,
+            until: Kind::ImagePolicy,
+            assumed: (!resolves).then(|| by_key(assumed)),
+            ..Settings::default()
+        };
+        let state = args.state.folder.as_deref();
+        let session = run::open_without_sources(&args.manifests, environment, state, settings)?;
+        let summary = session.run().await?;
+        let local = Local::of(&session.client()).await?;
+        let finished = Finished::new(session, summary);
+        finished.notices(ui)?;
+        report = finished.report;
+        // An assumed plan leaves what is not assumed alone; that is no failure.
+        has_failed = resolves && finished.has_failed;
+        local
+    };
+    let edited = local::plan(&local, folder)?;
+    edited.notices.iter().try_for_each(|notice| ui.note(&format!("notice: {notice}")))?;
+    let diffs = edited.files.iter().map(|file| diff::unified(&file.path, &file.old, &file.new));
+    let diffs = vec![(folder.display(), diffs.collect())];
+    if args.write {
+        edited.files.iter().try_for_each(|file| folder.write(&file.path, &file.new))?;
+    }
+    has_failed |= !edited.problems.is_empty();
+    report.changes.extend(edited.changes);
+    report.problems.extend(edited.problems);
+    report.sort();
+    Ok(Planned { report, diffs, has_failed })
+}
+
+fn by_key(assumed: BTreeMap<(String, String), ImageRef>) -> BTreeMap<ObjectKey, ImageRef> {
+    let keyed = assumed.into_iter();
+    keyed.map(|((namespace, name), image)| (ObjectKey::new(namespace, name), image)).collect()
+}
+
+fn print(planned: &Planned, ui: &Ui) -> Result<()> {
+    let mut text = String::new();
+    for (heading, diff) in planned.diffs.iter().filter(|(_, diff)| !diff.is_empty()) {
+        text += &format!("# {heading}\n{diff}");
+    }
+    ui.data(&text)?;
+    for report::Object { kind, namespace, name, ready, reason, message } in &planned.report.objects {
+        let policy = format!("{namespace}/{name}");
+        let is_why = planned.report.changes.iter().any(|change| change.policy == policy);
+        if !ready || (kind == "ImagePolicy" && is_why) {
+            let reason = if *ready { String::new() } else { format!("{reason}: ") };
+            ui.note(&format!("{kind} {policy}: {reason}{message}"))?;
+        }
+    }
+    planned.report.problems.iter().try_for_each(|problem| ui.note(&problem.to_string()))?;
+    let n_files = planned.report.changes.iter().map(|change| &change.file);
+    let n_files = n_files.collect::<std::collections::BTreeSet<_>>().len();
+    ui.note(&format!("{} values would change in {n_files} files", planned.report.changes.len()))
+}

@@ -1,0 +1,129 @@
+//! `tagtide run --once`: everything once, until nothing is due; and the plan of it.
+
+use std::path::Path;
+
+use anyhow::Result;
+use clock::Clock;
+use controllers::report::Readiness;
+use controllers::{Settings, Summary};
+
+use crate::args::{Environment, Manifests, Output, Run};
+use crate::config;
+use crate::error::{Outcome, Usage};
+use crate::manifests::{self, Manifest};
+use crate::report::{self, Report};
+use crate::session::{Doors, Session};
+use crate::ui::Ui;
+
+pub(crate) async fn run(args: &Run, environment: &Environment, ui: &Ui) -> Result<Outcome> {
+    if args.manifests.paths.is_empty() {
+        return Err(Usage("name the manifests to run: files or folders".to_owned()).into());
+    }
+    let settings = Settings { dry_run: args.dry_run, ..Settings::default() };
+    let session = open(&args.manifests, environment, args.state.folder.as_deref(), settings)?;
+    let summary = session.run().await?;
+    let finished = Finished::new(session, summary);
+    match args.output {
+        Output::Json => ui.json(&finished.report)?,
+        Output::Text => print(&finished, ui)?,
+    }
+    finished.notices(ui)?;
+    Ok(if finished.has_failed { Outcome::Failed } else { Outcome::Done })
+}
+
+/// Opens a session on what the arguments name, with the doors of a real run.
+pub(crate) fn open(
+    args: &Manifests,
+    environment: &Environment,
+    state: Option<&Path>,
+    settings: Settings,
+) -> Result<Session> {
+    session(args, environment, state, settings, |_| true)
+}
+
+/// Opens a session as [`open`] does, but for a local folder: the Git repositories are left out.
+pub(crate) fn open_without_sources(
+    args: &Manifests,
+    environment: &Environment,
+    state: Option<&Path>,
+    settings: Settings,
+) -> Result<Session> {
+    session(args, environment, state, settings, |manifest| manifest.value["kind"] != "GitRepository")
+}
+
+fn session(
+    args: &Manifests,
+    environment: &Environment,
+    state: Option<&Path>,
+    settings: Settings,
+    keep: impl Fn(&Manifest) -> bool,
+) -> Result<Session> {
+    let mut loaded = manifests::load(&args.paths, &args.namespace)?;
+    loaded.objects.retain(keep);
+    let credentials = config::credentials(args, environment, &loaded)?;
+    let options = net::Options { proxies: config::proxies(environment), ..net::Options::default() };
+    let doors = Doors {
+        net: net::Client::new(options)?,
+        clock: Clock::real(),
+        registry: registry::Options {
+            allow_realms: args.allow_realm.clone(),
+            ..registry::Options::default()
+        },
+    };
+    Session::open(loaded, credentials, state, doors, settings)
+}
+
+/// What a run has come to.
+pub(crate) struct Finished {
+    pub(crate) report: Report,
+    /// Whether an object failed, or could not be loaded.
+    pub(crate) has_failed: bool,
+    /// Whether a marker or a marked file was left alone.
+    pub(crate) has_broken_markers: bool,
+    pub(crate) files: Vec<controllers::report::FileEdit>,
+    notices: Vec<String>,
+}
+
+impl Finished {
+    pub(crate) fn new(session: Session, summary: Summary) -> Self {
+        let Session { refused, problems, mut notices, .. } = session;
+        let has_failed = !summary.is_ok() || !refused.is_empty() || !problems.is_empty();
+        let has_broken_markers = !summary.report.problems.is_empty();
+        let skipped = summary.objects.iter().filter(|object| object.ready == Readiness::Skipped);
+        notices.extend(skipped.map(|object| format!("{} {} is suspended", object.kind, object.key)));
+        notices.extend(summary.report.notices.iter().map(|notice| {
+            format!("{} {}: {}: {}", notice.kind, notice.key, notice.reason, notice.message)
+        }));
+        let files = summary.report.files.clone();
+        let mut report = Report::from(summary);
+        report.objects.extend(refused);
+        report.problems.extend(problems);
+        report.sort();
+        Self { report, has_failed, has_broken_markers, files, notices }
+    }
+
+    /// Prints what a person should know, though nothing failed.
+    pub(crate) fn notices(&self, ui: &Ui) -> Result<()> {
+        self.notices.iter().try_for_each(|notice| ui.note(&format!("notice: {notice}")))
+    }
+}
+
+fn print(finished: &Finished, ui: &Ui) -> Result<()> {
+    let Report { objects, changes, commits, problems } = &finished.report;
+    let mut text = String::new();
+    for report::Object { kind, namespace, name, ready, reason, message } in objects {
+        let mark = if *ready { "✔" } else { "✗" };
+        let reason = if *ready { String::new() } else { format!("{reason}: ") };
+        text += &format!("{mark} {kind} {namespace}/{name}  {reason}{message}\n");
+    }
+    for report::Change { file, line, column, policy, old, new, .. } in changes {
+        text += &format!("{file}:{line}:{column}: {old} → {new}  ({policy})\n");
+    }
+    for report::Commit { automation, branch, id } in commits {
+        text += &format!("commit {id} on {branch} by {automation}\n");
+    }
+    for problem in problems {
+        text += &format!("{problem}\n");
+    }
+    ui.data(&text)
+}
