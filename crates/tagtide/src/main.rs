@@ -11,6 +11,7 @@ mod report;
 mod session;
 mod ui;
 mod commands {
+    pub(crate) mod demo;
     pub(crate) mod explain;
     pub(crate) mod lint;
     pub(crate) mod plan;
@@ -60,7 +61,7 @@ fn perform(cli: Cli) -> Result<Outcome> {
         Command::Lint(lint) => commands::lint::run(&lint, &Ui),
         Command::Run(run) => wait(commands::run::run(&run, &environment, &Ui)),
         Command::Plan(plan) => wait(commands::plan::run(&plan, &environment, &Ui)),
-        Command::Demo(_) => Err(Usage("not yet".to_owned()).into()),
+        Command::Demo(demo) => wait(commands::demo::run(&demo, &Ui)),
     }
 }
 

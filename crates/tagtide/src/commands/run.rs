@@ -85,9 +85,22 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
+    /// Returns what a session has come to, with what it could not load.
     pub(crate) fn new(session: Session, summary: Summary) -> Self {
-        let Session { refused, problems, mut notices, .. } = session;
-        let has_failed = !summary.is_ok() || !refused.is_empty() || !problems.is_empty();
+        let Session { refused, problems, notices, .. } = session;
+        let mut finished = Self::of(summary);
+        finished.has_failed |= !refused.is_empty() || !problems.is_empty();
+        finished.notices.splice(0..0, notices);
+        finished.report.objects.extend(refused);
+        finished.report.problems.extend(problems);
+        finished.report.sort();
+        finished
+    }
+
+    /// Returns what a run has come to.
+    pub(crate) fn of(summary: Summary) -> Self {
+        let mut notices = Vec::new();
+        let has_failed = !summary.is_ok();
         let has_broken_markers = !summary.report.problems.is_empty();
         let skipped = summary.objects.iter().filter(|object| object.ready == Readiness::Skipped);
         notices.extend(skipped.map(|object| format!("{} {} is suspended", object.kind, object.key)));
@@ -96,8 +109,6 @@ impl Finished {
         }));
         let files = summary.report.files.clone();
         let mut report = Report::from(summary);
-        report.objects.extend(refused);
-        report.problems.extend(problems);
         report.sort();
         Self { report, has_failed, has_broken_markers, files, notices }
     }
