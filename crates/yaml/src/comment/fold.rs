@@ -162,8 +162,10 @@ impl Gap<'_> {
             _ => false,
         };
         let line = zero_based(first.line);
-        let behind = self.text.get(self.document..first.span.start).unwrap_or_default();
-        if !moved && breaks(behind) == newlines {
+        let content = self.text[..first.span.start].trim_end_matches([' ', '\t', '\r', '\n']).len();
+        let behind = self.text.get(self.document..content).unwrap_or_default();
+        // The search ends at the document's first line break, so it costs the same for every comment.
+        if !moved && memchr::memchr2(b'\n', b'\r', behind.as_bytes()).is_none() {
             return -1;
         }
         line - newlines + 1 + isize::from(newlines == 0 && zero_based(first.column) > 1)
