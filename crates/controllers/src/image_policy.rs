@@ -59,7 +59,7 @@ impl Reconcile for ImagePolicy {
             .saying("failed to read tags from database")
             .retry(Reason::Failure)?;
         let stored = stored.filter(|stored| !stored.tags.is_empty());
-        let stored = stored.ok_or_else(|| no_tags(ctx)).or_else(Err)?;
+        let stored = stored.ok_or_else(|| no_tags(ctx))?;
 
         let winner = choice::latest(ctx, self, &policy, &source.key, &stored)?;
         let chosen = held::guard(self, ctx, &policy, &source, &stored, status, winner).await?;

@@ -11,7 +11,7 @@ use api::{
 };
 use automation::policy::Exclusions;
 use golang::time::DurationError;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::{
@@ -76,11 +76,12 @@ impl Reconcile for ImageRepository {
         } else {
             ctx.progress(&stage).await;
         }
-        let stored = scan(ctx, &repository, access, &exclusions, deadline).await?;
+        let (stored, began) = scan(ctx, &repository, access, &exclusions, deadline).await?;
         status.last_scan_result = Some(ScanResult {
             revision: Some(stored.revision.clone()),
             tag_count: i64::try_from(stored.tags.len()).unwrap_or(i64::MAX),
-            scan_time: Some(seconds(ctx.clock.now())),
+            // When it began: a listing says nothing about what came while it ran.
+            scan_time: Some(seconds(began)),
             latest_tags: Some(stored.tags.latest(LATEST_TAGS)).filter(|tags| !tags.is_empty()),
         });
         status.canonical_image_name = Some(repository.canonical());
@@ -109,10 +110,10 @@ async fn scan(
     access: RegistryAccess,
     exclusions: &[String],
     deadline: Instant,
-) -> Result<Arc<Stored>, Failure> {
+) -> Result<(Arc<Stored>, Timestamp), Failure> {
     let failed = Reason::ReadOperationFailed;
     let exclusions = Exclusions::new(exclusions).saying("scan failed").retry(failed)?;
-    let listed =
+    let (listed, began) =
         list(ctx, repository, access, deadline).await.saying("scan failed").retry(failed)?;
     let (tags, key, now) = (ctx.tags.clone(), ctx.key.clone(), ctx.clock.now());
     let n_tags = listed.len();
@@ -130,7 +131,7 @@ async fn scan(
     };
     let name = repository.canonical();
     let sentence = format!("scan failed: failed to set tags for \"{name}\"");
-    stored.saying(sentence).retry(failed)
+    Ok((stored.saying(sentence).retry(failed)?, began))
 }
 
 async fn list(
@@ -138,7 +139,7 @@ async fn list(
     repository: &Repository,
     access: RegistryAccess,
     deadline: Instant,
-) -> Result<Arc<TagList>, registry::ScanError> {
+) -> Result<(Arc<TagList>, Timestamp), registry::ScanError> {
     let RegistryAccess { access, fingerprint } = access;
     let key = ScanKey { repository: repository.canonical(), access: fingerprint };
     let now = ctx.clock.now();

@@ -222,6 +222,20 @@ fn fail(conditions: &mut Vec<Condition>, failure: &Failure, stage: &str, at: Mom
     Conclusion { next, observed: false }
 }
 
+/// Gives conditions that end as the API has them their old times back: what a run said meanwhile,
+/// and never wrote, was no transition.
+pub fn keep_times(conditions: &mut [Condition], written: &[Condition]) {
+    for condition in conditions {
+        let same = written.iter().find(|other| {
+            (&other.type_, &other.status, &other.reason, &other.message)
+                == (&condition.type_, &condition.status, &condition.reason, &condition.message)
+        });
+        if let Some(same) = same {
+            condition.last_transition_time = same.last_transition_time.clone();
+        }
+    }
+}
+
 /// Returns what a run has to tell: a change of Ready or of its message, any failure, and what the
 /// run itself calls news. Nothing changed, nothing told.
 pub fn news(

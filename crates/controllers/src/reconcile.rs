@@ -7,7 +7,7 @@ use api::{
     condition::{self, Reason, Type},
 };
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     ResourceExt,
     api::{Patch, PatchParams},
@@ -251,6 +251,9 @@ async fn conclude<K: Reconcile>(
         let draft = &mut *draft;
         let at = scope.moment();
         let conclusion = outcome::conclude(&mut draft.conditions, &outcome, &draft.stage, at);
+        let written = draft.written.get("conditions").cloned().unwrap_or_default();
+        let written: Vec<Condition> = serde_json::from_value(written).unwrap_or_default();
+        outcome::keep_times(&mut draft.conditions, &written);
         *status.conditions_mut() = Some(draft.conditions.clone());
         (
             conclusion,

@@ -39,7 +39,7 @@ struct Known {
 }
 
 impl Scans {
-    /// Returns a complete listing in descending order that began at `not_before` or later: a known
+    /// Returns a complete listing in descending order, and when it began: at `not_before` or later: a known
     /// one, or a new one by `list`, which gets the validator of the last.
     pub(crate) async fn scan<F>(
         &self,
@@ -47,7 +47,7 @@ impl Scans {
         not_before: Timestamp,
         clock: &Clock,
         list: impl Fn(Option<Validator>) -> F,
-    ) -> Result<Arc<TagList>, ScanError>
+    ) -> Result<(Arc<TagList>, Timestamp), ScanError>
     where
         F: Future<Output = Result<Listing, ScanError>> + Send,
     {
@@ -60,7 +60,7 @@ impl Scans {
         if let Some(last) = &last
             && last.began >= not_before
         {
-            return Ok(Arc::clone(&last.tags));
+            return Ok((Arc::clone(&last.tags), last.began));
         }
         let asked = last.as_ref().and_then(|last| last.validator.clone());
         let mut listing = list(asked).await?;
@@ -72,13 +72,12 @@ impl Scans {
             (Listing::Complete { tags, validator, .. }, _) => Known { began, tags, validator },
             (Listing::NotModified, Some(last)) => Known { began, ..last },
             (Listing::NotModified, None) => {
-                let tags = Arc::default();
-                return Ok(tags);
+                return Ok((Arc::default(), began));
             }
         };
         let tags = Arc::clone(&found.tags);
         self.known.lock().insert(key.clone(), found);
-        Ok(tags)
+        Ok((tags, began))
     }
 }
 

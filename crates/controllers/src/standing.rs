@@ -121,8 +121,8 @@ mod tests {
     fn the_tag_of_an_image_is_read() {
         for (image, expected) in [
             ("ghcr.io/a/b:1.2", Some(("ghcr.io/a/b", "1.2"))),
-            ("localhost:5000/b:v1@sha256:12", Some(("localhost:5000/b", "v1"))),
-            ("localhost:5000/b", None),
+            ("localhost:5000/bb:v1@sha256:12", Some(("localhost:5000/bb", "v1"))),
+            ("localhost:5000/bb", None),
             ("b", None),
             ("::", None),
         ] {

@@ -1,14 +1,17 @@
-//! Never backwards by accident: asks the registry before a policy moves to a lower-ranking tag.
+//! Never backwards by accident: gathers what the guard decides from, and does what it says.
 
-use std::{cmp::Ordering, time::Duration};
+use std::time::Duration;
 
 use api::{
     annotation,
     condition::{Reason, Type},
     image::{ImagePolicy, ImagePolicyStatus, ImageRef},
 };
-use automation::policy::Policy;
-use jiff::{SignedDuration, Timestamp};
+use automation::{
+    guard::{self, Cause, Decision, Hold, HoldReason, Manifest, Memory, Record, Situation},
+    policy::{Exclusions, Policy},
+};
+use jiff::Timestamp;
 
 use super::{Chosen, Source, head, legal};
 use crate::{
@@ -18,25 +21,10 @@ use crate::{
     tags::{GuardRecord, Stored},
 };
 
-/// When a choice that the registry still has is looked at again: nothing is likely to change soon.
-const PRESENT_AGAIN: Duration = Duration::from_secs(300);
+/// When a choice is looked at again that nothing is known to free soon.
+const HELD_AGAIN: Duration = Duration::from_secs(300);
 
-/// What the registry said about the tag that stands.
-enum Answer {
-    Present,
-    Missing,
-    Unclear,
-}
-
-/// Why the choice stands.
-struct Hold {
-    reason: Reason,
-    message: String,
-    again_after: Duration,
-}
-
-/// Returns the winner, or the choice before if moving to the winner would go backwards without the
-/// registry having confirmed twice that the choice before is gone.
+/// Returns the winner, or the choice before where the guard holds it.
 pub(super) async fn guard(
     object: &ImagePolicy,
     ctx: &Scope<'_>,
@@ -48,75 +36,73 @@ pub(super) async fn guard(
 ) -> Result<Chosen, Failure> {
     legal(&winner)?;
     let record = ctx.tags.guard(&ctx.key).retry(Reason::Failure)?.unwrap_or_default();
-    let exclusions = exclusions_of(source);
+    let patterns = exclusions_of(source);
+    let exclusions = Exclusions::new(&patterns).retry(Reason::Failure)?;
     let image = &source.object.spec.image;
-    let standing = standing(ctx, policy, image, status, &record, &exclusions);
-    let is_allowed =
-        object.metadata.annotations.as_ref().and_then(|all| all.get(annotation::ALLOW_OLDER))
-            == Some(&winner);
-    let backwards =
-        standing.filter(|standing| policy.compare(&winner, &standing.tag) == Some(Ordering::Less));
-    let Some(standing) = backwards.filter(|_| !is_allowed) else {
-        let left = record.left.filter(|left| {
-            status.observed_previous_ref.as_ref().is_some_and(|previous| previous.tag == *left)
-        });
-        return move_on(ctx, exclusions, winner, left);
+    let standing = status.latest_ref.clone();
+    let standing = standing.or_else(|| at_the_tips(ctx, policy, &exclusions, image));
+    let annotations = object.metadata.annotations.as_ref();
+    let mut situation = Situation {
+        previous: standing.as_ref().map(|standing| standing.tag.as_str()),
+        changed: is_changed(ctx, status, image, &record, &patterns),
+        winner: &winner,
+        allow_older: annotations.and_then(|all| all.get(annotation::ALLOW_OLDER)).map(|t| &**t),
+        manifest: None,
+        missing_for: missing_for(source, stored, standing.as_ref(), &record),
+        memory: if ctx.settings.keeps_state { Memory::Kept } else { Memory::None },
+        confirm_after: ctx.settings.removal_confirmation,
     };
-
-    let answer = ask(ctx, source, &standing.tag).await;
-    let since = match (&answer, record.missing) {
-        (Answer::Missing, Some((tag, since))) if tag == standing.tag => Some(since),
-        (Answer::Missing, _) => Some(ctx.clock.now()),
-        (Answer::Present | Answer::Unclear, _) => None,
-    };
-    if let Some(since) = since
-        && is_confirmed(ctx, source, stored, &standing.tag, since)
-    {
-        return move_on(ctx, exclusions, winner, Some(standing.tag));
+    let mut decision = guard::decide(policy, &exclusions, &situation);
+    if let (Decision::AskForManifest, Some(standing)) = (&decision, &standing) {
+        situation.manifest = Some(ask(ctx, source, &standing.tag).await);
+        decision = guard::decide(policy, &exclusions, &situation);
     }
-    let missing = since.map(|since| (standing.tag.clone(), since));
-    let record = GuardRecord { exclusions, missing, left: record.left };
-    ctx.tags.put_guard(&ctx.key, Some(record)).retry(Reason::Failure)?;
-    let hold = hold(ctx, &answer, &standing, &winner);
-    tell(ctx, &hold);
-    Ok(Chosen::Stands { reference: standing, again_after: hold.again_after })
+    remember(ctx, &decision, standing.as_ref(), status, record, patterns)?;
+    match (decision, standing) {
+        (Decision::Hold(hold), Some(standing)) => {
+            let message = decision.message(&standing.tag, &winner).unwrap_or_default();
+            tell(ctx, &hold, message);
+            let again_after = hold.ask_again.unwrap_or(HELD_AGAIN);
+            Ok(Chosen::Stands { reference: standing, again_after })
+        }
+        (Decision::Move(_) | Decision::AskForManifest | Decision::Hold(_), _) => {
+            ctx.clear_condition(Type::Held);
+            let left = ctx.tags.guard(&ctx.key).retry(Reason::Failure)?;
+            Ok(Chosen::Latest { tag: winner, left: left.and_then(|record| record.left) })
+        }
+    }
 }
 
-/// Takes the winner, and remembers under which exclusions.
-fn move_on(
-    ctx: &Scope<'_>,
-    exclusions: Vec<String>,
-    tag: String,
-    left: Option<String>,
-) -> Result<Chosen, Failure> {
-    let record = GuardRecord { exclusions, missing: None, left: left.clone() };
-    ctx.tags.put_guard(&ctx.key, Some(record)).retry(Reason::Failure)?;
-    ctx.clear_condition(Type::Held);
-    Ok(Chosen::Latest { tag, left })
-}
-
-/// Returns the choice before, as far as spec, image and exclusions are still those it was made
-/// under. Of the values at the tips, which stand in for it, the highest-ranked counts.
-fn standing(
+/// Returns what the markers at the tips hold: of several values the highest-ranked.
+fn at_the_tips(
     ctx: &Scope<'_>,
     policy: &Policy,
+    exclusions: &Exclusions,
     image: &str,
-    status: &ImagePolicyStatus,
-    record: &GuardRecord,
-    exclusions: &[String],
 ) -> Option<ImageRef> {
-    if let Some(latest) = &status.latest_ref {
-        let is_same = latest.name == image
-            && status.observed_generation == Some(ctx.generation)
-            && (record.exclusions.is_empty() || record.exclusions == exclusions);
-        return is_same.then(|| latest.clone());
-    }
     let standing = ctx.shared.standing.lock();
-    let tags = standing.get(&ctx.key)?.iter();
-    let tags = tags.filter(|(name, _)| name.as_deref().is_none_or(|name| name == image));
-    let ranked = tags.map(|(_, tag)| tag).filter(|tag| policy.compare(tag, tag).is_some());
-    let highest = ranked.max_by(|a, b| policy.compare(a, b).unwrap_or(Ordering::Equal))?;
-    Some(ImageRef { name: image.to_owned(), tag: highest.clone(), digest: None })
+    let values = standing.get(&ctx.key)?.iter();
+    let tags = values
+        .filter(|(name, _)| name.as_deref().is_none_or(|name| name == image))
+        .map(|(_, tag)| tag.as_str());
+    let tag = guard::highest(policy, exclusions, tags)?.to_owned();
+    Some(ImageRef { name: image.to_owned(), tag, digest: None })
+}
+
+/// Returns whether spec, image or exclusions are not those of the choice before. What the markers
+/// hold was chosen under nobody knows what, which frees nothing.
+fn is_changed(
+    ctx: &Scope<'_>,
+    status: &ImagePolicyStatus,
+    image: &str,
+    record: &GuardRecord,
+    patterns: &[String],
+) -> bool {
+    status.latest_ref.as_ref().is_some_and(|latest| {
+        latest.name != image
+            || status.observed_generation != Some(ctx.generation)
+            || !(record.exclusions.is_empty() || record.exclusions == patterns)
+    })
 }
 
 /// Returns the exclusions under which the stored tags were listed.
@@ -128,95 +114,78 @@ fn exclusions_of(source: &Source) -> Vec<String> {
     exclusions
 }
 
-async fn ask(ctx: &Scope<'_>, source: &Source, tag: &str) -> Answer {
+/// Returns how long before the stored listing began the registry first denied the tag that stands.
+fn missing_for(
+    source: &Source,
+    stored: &Stored,
+    standing: Option<&ImageRef>,
+    record: &GuardRecord,
+) -> Option<Duration> {
+    let (tag, since) = record.missing.as_ref()?;
+    if standing.is_none_or(|standing| standing.tag != *tag) {
+        return None;
+    }
+    let scan = source.object.status.as_ref()?.last_scan_result.as_ref()?;
+    let is_of_this_scan = scan.revision.as_deref() == Some(&stored.revision);
+    let listed = scan.scan_time.as_ref().filter(|_| is_of_this_scan);
+    // A listing from before counts as no wait at all.
+    let waited = listed.map(|listed| listed.0.duration_since(*since));
+    Some(waited.and_then(|waited| Duration::try_from(waited).ok()).unwrap_or_default())
+}
+
+async fn ask(ctx: &Scope<'_>, source: &Source, tag: &str) -> Manifest {
     match head(ctx, source, tag).await {
-        Ok(Some(_)) => Answer::Present,
-        Ok(None) => Answer::Missing,
+        Ok(Some(_)) => Manifest::Exists,
+        Ok(None) => Manifest::Missing,
         Err(error) => {
             let error = crate::outcome::chain(&error);
             tracing::warn!(tag, error, "Cannot ask whether the registry has a tag");
-            Answer::Unclear
+            Manifest::Unclear
         }
     }
 }
 
-/// Returns whether a complete listing, long enough after the registry first denied the tag, lacks
-/// it too.
-fn is_confirmed(
+/// Keeps what a later run decides from.
+fn remember(
     ctx: &Scope<'_>,
-    source: &Source,
-    stored: &Stored,
-    tag: &str,
-    since: Timestamp,
-) -> bool {
-    let wait = SignedDuration::try_from(ctx.settings.removal_confirmation);
-    let Some(not_before) = wait.ok().and_then(|wait| since.checked_add(wait).ok()) else {
-        return false;
+    decision: &Decision,
+    standing: Option<&ImageRef>,
+    status: &ImagePolicyStatus,
+    record: GuardRecord,
+    exclusions: Vec<String>,
+) -> Result<(), Failure> {
+    let now = |standing: &ImageRef| (standing.tag.clone(), ctx.clock.now());
+    let missing: Option<(String, Timestamp)> = match decision.record() {
+        Record::Set => standing.map(now),
+        Record::Keep => record.missing,
+        Record::Clear => None,
     };
-    let status = source.object.status.as_ref();
-    let scan = status.and_then(|status| status.last_scan_result.as_ref());
-    let Some(scanned) = scan.and_then(|scan| scan.scan_time.as_ref()) else { return false };
-    ctx.settings.keeps_state
-        && scanned.0 >= not_before
-        && scan.is_some_and(|scan| scan.revision.as_deref() == Some(&stored.revision))
-        && stored.tags.iter().all(|listed| listed != tag)
+    // That a tag left the registry is told for as long as it is the choice before.
+    let left = match decision {
+        Decision::Move(Cause::Gone) => standing.map(|standing| standing.tag.clone()),
+        Decision::Move(_) | Decision::AskForManifest | Decision::Hold(_) => {
+            let previous = status.observed_previous_ref.as_ref();
+            record.left.filter(|left| previous.is_some_and(|previous| previous.tag == *left))
+        }
+    };
+    let record = GuardRecord { exclusions, missing, left };
+    ctx.tags.put_guard(&ctx.key, Some(record)).retry(Reason::Failure)
 }
 
-fn hold(ctx: &Scope<'_>, answer: &Answer, standing: &ImageRef, winner: &str) -> Hold {
-    let ImageRef { name, tag, .. } = standing;
-    let allow = format!("annotate the policy with {}: {winner}", annotation::ALLOW_OLDER);
-    let seconds = ctx.settings.removal_confirmation.as_secs();
-    let stands = format!("{name}:{tag} stands, since {winner} ranks below it");
-    let (reason, message, again_after) = match answer {
-        Answer::Present => (
-            Reason::TagStillPresent,
-            format!(
-                "{stands} and the registry still has {tag}, although it is missing from the tag \
-                 list; to move anyway, {allow}"
-            ),
-            PRESENT_AGAIN,
-        ),
-        Answer::Unclear => (
-            Reason::RemovalUnconfirmed,
-            format!(
-                "{stands} and the registry did not say whether it still has {tag}; to move \
-                 anyway, {allow}"
-            ),
-            ctx.settings.removal_confirmation,
-        ),
-        Answer::Missing if ctx.settings.keeps_state => (
-            Reason::RemovalUnconfirmed,
-            format!(
-                "{stands}; the registry says that {tag} is gone, and a complete tag list at least \
-                 {seconds}s later must lack it too; to move now, {allow}"
-            ),
-            ctx.settings.removal_confirmation,
-        ),
-        Answer::Missing => (
-            Reason::RemovalUnconfirmed,
-            format!(
-                "{stands}; the registry says that {tag} is gone, but a run that keeps no state \
-                 cannot confirm it: keep state between runs with --state, or {allow}"
-            ),
-            ctx.settings.removal_confirmation,
-        ),
+fn tell(ctx: &Scope<'_>, hold: &Hold, message: String) {
+    let reason = match hold.reason {
+        HoldReason::StillThere => Reason::TagStillPresent,
+        HoldReason::Unclear | HoldReason::Unconfirmed | HoldReason::Unconfirmable => {
+            Reason::RemovalUnconfirmed
+        }
     };
-    Hold { reason, message, again_after }
-}
-
-fn tell(ctx: &Scope<'_>, hold: &Hold) {
-    ctx.condition(Extra {
-        type_: Type::Held,
-        reason: hold.reason,
-        message: hold.message.clone(),
-        told: true,
-    });
+    ctx.condition(Extra { type_: Type::Held, reason, message: message.clone(), told: true });
     ctx.report(|report| {
         report.notices.push(Notice {
             kind: ctx.kind,
             key: ctx.key.clone(),
-            reason: "Held".to_owned(),
-            message: hold.message.clone(),
+            reason: Type::Held.as_str().to_owned(),
+            message,
         });
     });
 }

@@ -57,13 +57,18 @@ async fn a_tag_that_is_gone_is_left_only_after_a_second_listing_a_minute_later()
     world.run_once().await;
     world.registry.delete("app", "2.0.0");
     world.run_once().await;
-    check(&world, &marked("2.0.0"), expect![[r#""#]]).await;
+    check(&world, &marked("2.0.0"), expect![[r#"
+        Ready True Succeeded Latest image tag for registry.example/app resolved to 2.0.0
+        Held True RemovalUnconfirmed holding 2.0.0: the latest listed tag 1.0.0 ranks below it, and the registry does not have it, which a later complete listing must confirm; to move now, annotate the policy with tagtide.dev/allow-older=1.0.0
+    "#]]).await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     world.run_once().await;
     assert_eq!(world.file("fleet", "main", "app.yaml"), marked("2.0.0"));
     tokio::time::sleep(Duration::from_secs(31)).await;
     world.run_once().await;
-    check(&world, &marked("1.0.0"), expect![[r#""#]]).await;
+    check(&world, &marked("1.0.0"), expect![[r#"
+        Ready True Succeeded Latest image tag for registry.example/app resolved to 1.0.0 (previously registry.example/app:2.0.0): 2.0.0 left the registry
+    "#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -87,7 +92,10 @@ async fn a_tag_that_a_listing_lost_but_the_registry_has_stays() {
         assert_eq!(summary.report.notices.len(), 1);
         assert_eq!(summary.report.commits, []);
     }
-    check(&world, &marked("2.0.0"), expect![[r#""#]]).await;
+    check(&world, &marked("2.0.0"), expect![[r#"
+        Ready True Succeeded Latest image tag for registry.example/app resolved to 2.0.0
+        Held True TagStillPresent holding 2.0.0: the latest listed tag 1.0.0 ranks below it, and the registry still has it, though it is not listed; to move now, annotate the policy with tagtide.dev/allow-older=1.0.0
+    "#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,7 +106,10 @@ async fn a_run_without_state_takes_the_markers_for_the_choice_before() {
     assert!(summary.is_ok());
     let notices: String = summary.report.notices.iter().map(|n| n.message.clone()).collect();
     assert!(notices.contains("--state") && notices.contains("allow-older"), "{notices}");
-    check(&world, &marked("2.0.0"), expect![[r#""#]]).await;
+    check(&world, &marked("2.0.0"), expect![[r#"
+        Ready True Succeeded Latest image tag for registry.example/app resolved to 2.0.0
+        Held True RemovalUnconfirmed holding 2.0.0: the latest listed tag 1.0.0 ranks below it, and the registry does not have it, which a run without kept state cannot confirm; to move now, annotate the policy with tagtide.dev/allow-older=1.0.0, or keep state between runs with --state so that a later run can confirm
+    "#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,7 +117,14 @@ async fn a_value_without_rank_holds_nothing() {
     let world = world(&marked("branch-dev"), &["1.0.0"]);
     let settings = Settings { keeps_state: false, ..Settings::default() };
     world.run_once_with(settings).await;
-    check(&world, &marked("1.0.0"), expect![[r#""#]]).await;
+    check(
+        &world,
+        &marked("1.0.0"),
+        expect![[r#"
+        Ready True Succeeded Latest image tag for registry.example/app resolved to 1.0.0
+    "#]],
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +141,9 @@ spec: {imageRepositoryRef: {name: app}, policy: {semver: {range: '>=1.0.0'}}}
 ",
     );
     world.run_once().await;
-    check(&world, &marked("1.0.0"), expect![[r#""#]]).await;
+    check(&world, &marked("1.0.0"), expect![[r#"
+        Ready True Succeeded Latest image tag for registry.example/app resolved to 1.0.0 (previously registry.example/app:2.0.0)
+    "#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,5 +159,7 @@ spec: {imageRepositoryRef: {name: app}, policy: {semver: {range: '1.x'}}}
 ",
     );
     world.run_once().await;
-    check(&world, &marked("1.0.0"), expect![[r#""#]]).await;
+    check(&world, &marked("1.0.0"), expect![[r#"
+        Ready True Succeeded Latest image tag for registry.example/app resolved to 1.0.0 (previously registry.example/app:2.0.0)
+    "#]]).await;
 }

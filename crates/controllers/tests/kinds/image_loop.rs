@@ -130,7 +130,7 @@ async fn three_environments_work_side_by_side() {
     assert_eq!(summary.report.commits.len(), 3);
     assert_eq!(summary.report.changes.len(), 3);
     expect![[r#"
-        Ready True Succeeded successful scan: found 7 tags with checksum sha256:8c5e0fb7d5a1d3f1c9e6d0b0d0
+        Ready True Succeeded successful scan: found 7 tags with checksum sha256:783f5e65a3fcca24376641ec30bd3f319efaa3ddd7cf83dbee208d6ad8b8950c
     "#]]
     .assert_eq(&world.conditions("ImageRepository", "envs", "app").await);
     let events = world.events("envs").await;

@@ -10,7 +10,6 @@ use axum::{
 };
 use clock::Clock;
 use controllers::{Context, Driver, Settings, Summary, tags::TagStore};
-use jiff::Timestamp;
 use serde_json::Value;
 use std::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -55,10 +54,6 @@ impl World {
             let document = document.expect("the manifests parse");
             self.server.load(&document.value).expect("the API accepts the manifest");
         }
-    }
-
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
     }
 
     pub(crate) fn client(&self) -> kube::Client {
