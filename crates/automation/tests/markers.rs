@@ -49,9 +49,12 @@ fn a_marker_without_effect_is_a_problem() {
 
 #[test]
 fn a_file_that_does_not_parse_is_a_problem_with_its_line() {
-    check("a: x # {\"$imagepolicy\": \"ns:p\"}\n{{- if .Values.x }}\nb: c\n", expect![[r#"
+    check(
+        "a: x # {\"$imagepolicy\": \"ns:p\"}\n{{- if .Values.x }}\nb: c\n",
+        expect![[r#"
         2:3 Unreadable: the file holds markers but does not parse: "-" is only valid inside a block
-    "#]]);
+    "#]],
+    );
     let wide: Vec<u8> =
         "a: x # {\"$imagepolicy\": \"ns:p\"}\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     expect!["the file holds markers but does not parse: the file is not UTF-8 but UTF-16 or UTF-32: save it as UTF-8"].assert_eq(&find(&wide).problems[0].message);

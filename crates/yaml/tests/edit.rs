@@ -134,14 +134,14 @@ fn an_empty_value_takes_quotes() {
 
 #[test]
 fn faults_are_named() {
-    let fault = |text: &str, spans: &[std::ops::Range<usize>]| {
+    let fault = |text: &str, spans: &[(usize, usize)]| {
         let edits: Vec<Edit<'_>> =
-            spans.iter().map(|span| Edit { span: span.clone(), value: "v" }).collect();
+            spans.iter().map(|&(start, end)| Edit { span: start..end, value: "v" }).collect();
         replace(text.as_bytes(), &edits).expect_err("a fault").to_string()
     };
     assert_eq!(fault("a: [OLD\n", &[]), "the file does not parse");
-    assert_eq!(fault("a: OLD\n", &[3..5]), "there is no scalar at byte 3");
-    assert_eq!(fault("a: OLD\n", &[3..6, 3..6]), "line 1: two edits of one value");
+    assert_eq!(fault("a: OLD\n", &[(3, 5)]), "there is no scalar at byte 3");
+    assert_eq!(fault("a: OLD\n", &[(3, 6), (3, 6)]), "line 1: two edits of one value");
 }
 
 /// A scalar in some style at some place: what precedes it, what follows, and its indentation.

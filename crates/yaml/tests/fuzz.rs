@@ -2,6 +2,11 @@
 //!
 //! `TAGTIDE_FUZZ=edit|reader TAGTIDE_FUZZ_SECONDS=N` mutates the corpus for N seconds instead.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a long run is asked for by environment and reads the clock"
+)]
+
 use std::{
     fs,
     path::PathBuf,
