@@ -5,12 +5,14 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
 use api::Kind;
+use api::annotation;
+use api::image::ImageRepository;
 use apiserver::Server;
 use clock::Clock;
 use controllers::state::State;
 use controllers::tags::TagStore;
 use controllers::{Context, Driver, ObjectKey, Settings, Summary};
-use kube::api::{Api, DynamicObject, ListParams};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
@@ -22,6 +24,7 @@ use crate::report::{self, Problem};
 pub(crate) struct Session {
     driver: Driver,
     server: Server,
+    clock: Clock,
     state: Option<State>,
     /// Objects that the API refused.
     pub(crate) refused: Vec<report::Object>,
@@ -74,8 +77,9 @@ impl Session {
                 refused.push(object);
             }
         }
+        let clock = doors.clock.clone();
         let driver = driver(&server, doors, state.as_ref(), settings)?;
-        Ok(Self { driver, server, state, refused, problems, notices })
+        Ok(Self { driver, server, clock, state, refused, problems, notices })
     }
 
     /// Reconciles until nothing is due, and keeps what the next run needs.
@@ -91,6 +95,21 @@ impl Session {
     /// Returns a client of the API that the objects live in.
     pub(crate) fn client(&self) -> kube::Client {
         client(&self.server)
+    }
+
+    /// Asks for a scan of every image repository, as `flux reconcile` and webhooks do.
+    pub(crate) async fn request_scans(&self) -> Result<()> {
+        let patch = json!({"metadata": {"annotations": {
+            annotation::REQUESTED_AT: self.clock.now().to_string(),
+        }}});
+        let all = Api::<ImageRepository>::all(self.client());
+        for repository in all.list(&ListParams::default()).await? {
+            let namespace = repository.metadata.namespace.unwrap_or_default();
+            let api = Api::<ImageRepository>::namespaced(self.client(), &namespace);
+            let name = repository.metadata.name.unwrap_or_default();
+            api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        }
+        Ok(())
     }
 
     async fn statuses(&self) -> Result<Vec<(Kind, ObjectKey, Value)>> {

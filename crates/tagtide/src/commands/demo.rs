@@ -84,7 +84,8 @@ pub(crate) async fn run(demo: &Demo, ui: &Ui) -> Result<Outcome> {
         registry.push(IMAGE, environment.after);
         ui.data(&format!("   {:10}  {}\n", environment.name, environment.after))?;
     }
-    ui.data("\n4. Tagtide runs again.\n\n")?;
+    ui.data("\n4. Tagtide runs again: one commit for each, one value in each.\n\n")?;
+    session.request_scans().await?;
     let second = round(&session, ui).await?;
 
     ui.data("\n5. What each branch changed in the end: one value.\n\n")?;
@@ -100,10 +101,15 @@ async fn round(session: &Session, ui: &Ui) -> Result<bool> {
     let summary = session.run().await?;
     let is_ok = summary.is_ok();
     let finished = Finished::of(summary);
-    for object in finished.report.objects.iter().filter(|object| object.kind != "GitRepository") {
-        let mark = if object.ready { "✔" } else { "✗" };
-        let message = object.message.lines().next().unwrap_or_default();
-        ui.data(&format!("   {mark} {} {}: {message}\n", object.kind, object.name))?;
+    for kind in ["ImageRepository", "ImagePolicy", "ImageUpdateAutomation"] {
+        for object in finished.report.objects.iter().filter(|object| object.kind == kind) {
+            let mark = if object.ready { "✔" } else { "✗" };
+            let message = object.message.split(" with checksum").next().unwrap_or_default();
+            ui.data(&format!("   {mark} {kind} {}: {message}\n", object.name))?;
+        }
+    }
+    if finished.report.commits.is_empty() {
+        ui.data("   nothing to commit\n")?;
     }
     for commit in &finished.report.commits {
         let id = commit.id.get(..7).unwrap_or(&commit.id);
@@ -167,6 +173,9 @@ fn open(manifests: &Path, registry: &Registry, git: &GitHost) -> Result<Session>
 
 fn branch_diff(git: &GitHost, environment: &Environment) -> Result<String> {
     let branch = format!("image-update-{}", environment.name);
+    if git.tip(REPOSITORY, &branch).is_none() {
+        return Ok(format!("main..{branch}\nno such branch: nothing was written\n\n"));
+    }
     let (before, after) = (git.files(REPOSITORY, "main")?, git.files(REPOSITORY, &branch)?);
     let mut text = format!("main..{branch}\n");
     for (file, new) in &after {
