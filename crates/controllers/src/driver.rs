@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     panic::AssertUnwindSafe,
     pin::pin,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::Duration,
 };
 
@@ -63,8 +63,8 @@ pub(crate) struct Shared {
     queues: Mutex<BTreeMap<Kind, Queue>>,
     wake: Notify,
     reports: Mutex<Reports>,
-    /// When a run until nothing is due began.
-    once: OnceLock<Timestamp>,
+    /// When the last run until nothing is due began.
+    once: Mutex<Option<Timestamp>>,
     /// The start of the queues' time.
     epoch: Instant,
 }
@@ -96,7 +96,7 @@ impl Driver {
             queues: Mutex::new(Kind::ALL.map(|kind| (kind, Queue::default())).into()),
             wake: Notify::new(),
             reports: Mutex::default(),
-            once: OnceLock::new(),
+            once: Mutex::default(),
             epoch: Instant::now(),
             context,
         };
@@ -131,7 +131,7 @@ impl Driver {
     /// A failing object is tried once; timers are not waited for.
     pub async fn run_until_idle(&self) -> Result<Summary, RunError> {
         let shared = &self.shared;
-        shared.once.get_or_init(|| shared.context.clock.now());
+        *shared.once.lock() = Some(shared.context.clock.now());
         for kind in Kind::ALL {
             list(shared, kind).await?;
         }
@@ -193,7 +193,7 @@ impl Driver {
 impl Shared {
     /// Returns when this run until nothing is due began; `None` in a service.
     pub(crate) fn once_since(&self) -> Option<Timestamp> {
-        self.once.get().copied()
+        *self.once.lock()
     }
 
     /// Returns the kinds of this run, in the order in which facts travel.

@@ -194,8 +194,9 @@ fn read_docker_config(path: &Path) -> Result<(Keychain, Option<String>)> {
     let text = folder.read("config.json")?;
     let config = Keychain::from_user_config(&text).with_context(|| format!("cannot use {name}"))?;
     let helpers = config.ignored_helpers.join(", ");
-    let notice = (!helpers.is_empty())
-        .then(|| format!("{name}: credential helpers are not run ({helpers}); log in without them"));
+    let notice = (!helpers.is_empty()).then(|| {
+        format!("{name}: credential helpers are not run ({helpers}); log in without them")
+    });
     Ok((config.keychain, notice))
 }
 

@@ -107,7 +107,10 @@ pub(crate) fn plan(local: &Local, folder: &Folder) -> Result<Edited> {
         let known = &update.policies.known;
         let named = files.iter().flat_map(|(_, _, found)| &found.markers);
         elsewhere.extend(
-            named.map(|marker| &marker.policy).filter(|policy| !known.contains_key(policy)).cloned(),
+            named
+                .map(|marker| &marker.policy)
+                .filter(|policy| !known.contains_key(policy))
+                .cloned(),
         );
         let views: Vec<_> =
             files.iter().map(|(path, bytes, found)| File { path, bytes, found }).collect();
@@ -124,7 +127,9 @@ pub(crate) fn plan(local: &Local, folder: &Folder) -> Result<Edited> {
     let is_open = local.updates.iter().any(|update| !update.policies.complete);
     unresolved.extend(elsewhere.into_iter().filter(|_| is_open));
     edited.notices.extend(
-        unresolved.iter().map(|policy| format!("policy {policy} has no choice; its markers are left alone")),
+        unresolved
+            .iter()
+            .map(|policy| format!("policy {policy} has no choice; its markers are left alone")),
     );
     edited.problems.sort();
     edited.problems.dedup();
@@ -135,17 +140,19 @@ impl Edited {
     fn replace(&mut self, path: String, old: Option<&Vec<u8>>, new: Vec<u8>) {
         match self.files.iter_mut().find(|file| file.path == path) {
             Some(file) => file.new = new,
-            None => self.files.push(EditedFile {
-                path,
-                old: old.cloned().unwrap_or_default(),
-                new,
-            }),
+            None => {
+                self.files.push(EditedFile { path, old: old.cloned().unwrap_or_default(), new })
+            }
         }
     }
 }
 
 /// Reads the marked files of an update, as the updates before it leave them.
-fn read(update: &Update, folder: &Folder, edited: &Edited) -> Result<Vec<(String, Vec<u8>, Found)>> {
+fn read(
+    update: &Update,
+    folder: &Folder,
+    edited: &Edited,
+) -> Result<Vec<(String, Vec<u8>, Found)>> {
     let mut files = Vec::new();
     for path in folder.files(&update.path, update::is_candidate)? {
         let bytes = match edited.files.iter().find(|file| file.path == path) {

@@ -57,7 +57,8 @@ impl Session {
         let mut notices = loaded.notices;
         notices.extend(skipped(&loaded.skipped));
         notices.extend(credentials.notices);
-        let unresolved = loaded.encrypted.iter().filter(|key| !credentials.secrets.contains_key(key));
+        let unresolved =
+            loaded.encrypted.iter().filter(|key| !credentials.secrets.contains_key(key));
         notices.extend(unresolved.map(|(namespace, name)| {
             format!("Secret {namespace}/{name} is encrypted and unresolved; give it with --secret")
         }));
@@ -138,7 +139,12 @@ fn client(server: &Server) -> kube::Client {
     kube::Client::new(server.router(), "default")
 }
 
-fn driver(server: &Server, doors: Doors, state: Option<&State>, settings: Settings) -> Result<Driver> {
+fn driver(
+    server: &Server,
+    doors: Doors,
+    state: Option<&State>,
+    settings: Settings,
+) -> Result<Driver> {
     let Doors { net, clock, registry } = doors;
     let limits = git::Limits::default();
     let mirrors = match state {
@@ -219,5 +225,6 @@ fn load_secret(
 fn skipped(kinds: &BTreeMap<String, usize>) -> Option<String> {
     let n_objects: usize = kinds.values().sum();
     let kinds: Vec<_> = kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
-    (n_objects > 0).then(|| format!("skipped {n_objects} objects of other kinds: {}", kinds.join(", ")))
+    (n_objects > 0)
+        .then(|| format!("skipped {n_objects} objects of other kinds: {}", kinds.join(", ")))
 }

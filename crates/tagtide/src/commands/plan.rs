@@ -52,7 +52,9 @@ fn check_usage(args: &Plan) -> Result<(), Usage> {
         return Err(Usage("--repo needs manifests or --assume, to know what to write".to_owned()));
     }
     if has_manifests && args.path.is_some() {
-        return Err(Usage("--path is for --repo without manifests: they name their own".to_owned()));
+        return Err(Usage(
+            "--path is for --repo without manifests: they name their own".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -139,7 +141,8 @@ fn print(planned: &Planned, ui: &Ui) -> Result<()> {
         text += &format!("# {heading}\n{diff}");
     }
     ui.data(&text)?;
-    for report::Object { kind, namespace, name, ready, reason, message } in &planned.report.objects {
+    for report::Object { kind, namespace, name, ready, reason, message } in &planned.report.objects
+    {
         let policy = format!("{namespace}/{name}");
         let is_why = planned.report.changes.iter().any(|change| change.policy == policy);
         if !ready || (kind == "ImagePolicy" && is_why) {

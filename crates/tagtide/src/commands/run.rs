@@ -48,7 +48,9 @@ pub(crate) fn open_without_sources(
     state: Option<&Path>,
     settings: Settings,
 ) -> Result<Session> {
-    session(args, environment, state, settings, |manifest| manifest.value["kind"] != "GitRepository")
+    session(args, environment, state, settings, |manifest| {
+        manifest.value["kind"] != "GitRepository"
+    })
 }
 
 fn session(
@@ -103,7 +105,8 @@ impl Finished {
         let has_failed = !summary.is_ok();
         let has_broken_markers = !summary.report.problems.is_empty();
         let skipped = summary.objects.iter().filter(|object| object.ready == Readiness::Skipped);
-        notices.extend(skipped.map(|object| format!("{} {} is suspended", object.kind, object.key)));
+        notices
+            .extend(skipped.map(|object| format!("{} {} is suspended", object.kind, object.key)));
         notices.extend(summary.report.notices.iter().map(|notice| {
             format!("{} {}: {}: {}", notice.kind, notice.key, notice.reason, notice.message)
         }));
