@@ -12,6 +12,9 @@ use crate::folder::Folder;
 use crate::report::{Problem, Report};
 use crate::ui::Ui;
 
+/// ImagePolicies that a folder defines; one whose manifest names no namespace may be in any.
+type Defined = BTreeSet<(Option<String>, String)>;
+
 /// A file that speaks of markers.
 struct Marked {
     path: String,
@@ -38,9 +41,9 @@ pub(crate) fn run(lint: &Lint, ui: &Ui) -> Result<Outcome> {
     Ok(if report.problems.is_empty() { Outcome::Done } else { Outcome::Failed })
 }
 
-/// Reads the marked files, and the policies that the folder defines; one without a namespace may be in any.
-fn read(folder: &Folder) -> Result<(Vec<Marked>, BTreeSet<(Option<String>, String)>)> {
-    let (mut marked, mut policies) = (Vec::new(), BTreeSet::new());
+/// Reads the marked files, and the policies that the folder defines.
+fn read(folder: &Folder) -> Result<(Vec<Marked>, Defined)> {
+    let (mut marked, mut policies) = (Vec::new(), Defined::new());
     for path in folder.files(".", update::is_candidate)? {
         let bytes = folder.read(&path)?;
         policies.extend(defined_policies(&bytes));
@@ -68,7 +71,7 @@ fn defined_policies(bytes: &[u8]) -> Vec<(Option<String>, String)> {
 }
 
 /// Judges the markers. Where the folder defines no policy at all, none can be called unknown.
-fn problems(marked: &[Marked], defined: &BTreeSet<(Option<String>, String)>) -> Vec<Problem> {
+fn problems(marked: &[Marked], defined: &Defined) -> Vec<Problem> {
     let named = marked.iter().flat_map(|file| &file.found.markers).map(|marker| &marker.policy);
     let is_defined = |policy: &PolicyName| {
         defined.contains(&(Some(policy.namespace.clone()), policy.name.clone()))
