@@ -257,8 +257,12 @@ fn open_truth(path: &Path) -> Result<Database, StateError> {
 
 /// Opens the cache; a broken one is made anew, since all in it can be fetched again.
 fn open_cache(path: &Path) -> Result<Database, StateError> {
+    use redb::DatabaseError as In;
     match Database::create(path) {
         Ok(database) => Ok(database),
+        Err(source @ (In::DatabaseAlreadyOpen | In::LockProtocolMismatch)) => {
+            Err(StateError::Database { path: path.to_owned(), source: Box::new(source.into()) })
+        }
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "Making a broken cache anew");
             fs::remove_file(path).or_path(path)?;

@@ -54,6 +54,9 @@ pub struct Step {
 /// What the guard against going backwards remembers about a policy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GuardRecord {
+    /// The hash of the spec under which the standing choice was made.
+    #[serde(default)]
+    pub spec: String,
     /// The exclusions under which the standing choice was made.
     pub exclusions: Vec<String>,
     /// The standing choice that the registry did not find, and when it first said so.
@@ -477,6 +480,7 @@ mod tests {
     fn guard_records_outlive_the_process() {
         let folder = tempfile::tempdir().expect("a folder");
         let record = GuardRecord {
+            spec: "5".to_owned(),
             exclusions: vec!["x".to_owned()],
             missing: Some(("1.2".to_owned(), at(7))),
             left: None,

@@ -6,5 +6,8 @@ mod kinds {
     mod failures;
     mod held;
     mod image_loop;
+    mod markers;
+    mod state;
+    mod triggers;
     mod world;
 }

@@ -12,6 +12,7 @@ use automation::{
     policy::{Exclusions, Policy},
 };
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use super::{Chosen, Source, head, legal};
 use crate::{
@@ -36,15 +37,16 @@ pub(super) async fn guard(
 ) -> Result<Chosen, Failure> {
     legal(&winner)?;
     let record = ctx.tags.guard(&ctx.key).retry(Reason::Failure)?.unwrap_or_default();
-    let patterns = exclusions_of(source);
-    let exclusions = Exclusions::new(&patterns).retry(Reason::Failure)?;
+    let made_under =
+        GuardRecord { spec: hash_of(object), exclusions: exclusions_of(source), ..record.clone() };
+    let exclusions = Exclusions::new(&made_under.exclusions).retry(Reason::Failure)?;
     let image = &source.object.spec.image;
     let standing = status.latest_ref.clone();
     let standing = standing.or_else(|| at_the_tips(ctx, policy, &exclusions, image));
     let annotations = object.metadata.annotations.as_ref();
     let mut situation = Situation {
         previous: standing.as_ref().map(|standing| standing.tag.as_str()),
-        changed: is_changed(ctx, status, image, &record, &patterns),
+        changed: is_changed(ctx, status, image, &record, &made_under),
         winner: &winner,
         allow_older: annotations.and_then(|all| all.get(annotation::ALLOW_OLDER)).map(|t| &**t),
         manifest: None,
@@ -57,7 +59,7 @@ pub(super) async fn guard(
         situation.manifest = Some(ask(ctx, source, &standing.tag).await);
         decision = guard::decide(policy, &exclusions, &situation);
     }
-    remember(ctx, &decision, standing.as_ref(), status, record, patterns)?;
+    remember(ctx, &decision, standing.as_ref(), status, made_under)?;
     match (decision, standing) {
         (Decision::Hold(hold), Some(standing)) => {
             let message = decision.message(&standing.tag, &winner).unwrap_or_default();
@@ -95,14 +97,25 @@ fn is_changed(
     ctx: &Scope<'_>,
     status: &ImagePolicyStatus,
     image: &str,
-    record: &GuardRecord,
-    patterns: &[String],
+    then: &GuardRecord,
+    now: &GuardRecord,
 ) -> bool {
-    status.latest_ref.as_ref().is_some_and(|latest| {
-        latest.name != image
-            || status.observed_generation != Some(ctx.generation)
-            || !(record.exclusions.is_empty() || record.exclusions == patterns)
-    })
+    let Some(latest) = &status.latest_ref else { return false };
+    // Without a record, as after an upgrade, the generation has to do.
+    let is_same_spec = if then.spec.is_empty() {
+        status.observed_generation == Some(ctx.generation)
+    } else {
+        then.spec == now.spec
+    };
+    let are_same_exclusions = then.exclusions.is_empty() || then.exclusions == now.exclusions;
+    latest.name != image || !is_same_spec || !are_same_exclusions
+}
+
+/// Returns a hash of the policy's spec: generations count from one again in every run that keeps
+/// its objects in memory.
+fn hash_of(policy: &ImagePolicy) -> String {
+    let spec = serde_json::to_vec(&policy.spec).unwrap_or_default();
+    Sha256::digest(spec).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns the exclusions under which the stored tags were listed.
@@ -152,7 +165,6 @@ fn remember(
     standing: Option<&ImageRef>,
     status: &ImagePolicyStatus,
     record: GuardRecord,
-    exclusions: Vec<String>,
 ) -> Result<(), Failure> {
     let now = |standing: &ImageRef| (standing.tag.clone(), ctx.clock.now());
     let missing: Option<(String, Timestamp)> = match decision.record() {
@@ -168,7 +180,7 @@ fn remember(
             record.left.filter(|left| previous.is_some_and(|previous| previous.tag == *left))
         }
     };
-    let record = GuardRecord { exclusions, missing, left };
+    let record = GuardRecord { missing, left, ..record };
     ctx.tags.put_guard(&ctx.key, Some(record)).retry(Reason::Failure)
 }
 

@@ -1,6 +1,10 @@
 //! A world for one test.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -11,7 +15,6 @@ use axum::{
 use clock::Clock;
 use controllers::{Context, Driver, Settings, Summary, tags::TagStore};
 use serde_json::Value;
-use std::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// When every world begins.
@@ -22,9 +25,13 @@ pub(crate) struct World {
     pub(crate) registry: sandbox::Registry,
     pub(crate) git: sandbox::GitHost,
     pub(crate) tags: TagStore,
-    clock: Clock,
-    writes: Arc<Mutex<Vec<String>>>,
+    pub(crate) clock: Clock,
+    pub(crate) writes: Arc<Mutex<Vec<String>>>,
+    pub(crate) before_push: Pushes,
 }
+
+/// What happens just before the next pushes arrive, one each.
+pub(crate) type Pushes = Arc<Mutex<VecDeque<Box<dyn FnOnce() + Send>>>>;
 
 impl World {
     /// Returns a world with the custom resource definitions and nothing else.
@@ -45,6 +52,7 @@ impl World {
             tags: TagStore::in_memory(),
             clock,
             writes: Arc::default(),
+            before_push: Arc::default(),
         }
     }
 
@@ -64,7 +72,10 @@ impl World {
     }
 
     pub(crate) fn driver(&self, settings: Settings) -> Driver {
-        let wire = net::Client::with_service(sandbox::router(&self.registry, &self.git));
+        let pushes = Arc::clone(&self.before_push);
+        let servers = sandbox::router(&self.registry, &self.git)
+            .layer(middleware::from_fn_with_state(pushes, interfere));
+        let wire = net::Client::with_service(servers);
         let options = registry::Options::default();
         let limits = git::Limits::default();
         let mirrors = git::Mirrors::temporary(wire.clone(), self.clock.clone(), limits);
@@ -97,6 +108,11 @@ impl World {
         tokio::time::sleep(time).await;
         shutdown.cancel();
         run.await.expect("the driver ends");
+    }
+
+    /// Does something just before a push arrives; several of these meet one push each.
+    pub(crate) fn before_push(&self, act: impl FnOnce() + Send + 'static) {
+        self.before_push.lock().expect("no test panics with it").push_back(Box::new(act));
     }
 
     /// Returns the writes since the last call, as `METHOD path`.
@@ -181,6 +197,16 @@ pub(crate) fn conditions(status: &Value) -> String {
         format!("{type_} {status} {reason} {message}\n")
     };
     conditions.iter().map(line).collect()
+}
+
+async fn interfere(State(pushes): State<Pushes>, request: Request, next: Next) -> Response {
+    if request.method() == "POST" && request.uri().path().ends_with("/git-receive-pack") {
+        let act = pushes.lock().expect("no test panics with it").pop_front();
+        if let Some(act) = act {
+            act();
+        }
+    }
+    next.run(request).await
 }
 
 async fn record_write(
