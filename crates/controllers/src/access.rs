@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use api::{image::ImageRepository, object_ref::LocalObjectReference, source::GitRepository};
+use api::{
+    Repository, image::ImageRepository, object_ref::LocalObjectReference, source::GitRepository,
+};
 use auth::{GitAuth, GitCredential, Keychain};
 use git::RemoteUrl;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
@@ -63,12 +65,13 @@ pub(crate) async fn registry(
     let reader = Reader { client, namespace };
     let mut hash = Sha256::new();
     let mut keychains = Vec::new();
-    for secret in pull_secrets(&reader, repository, fallback.is_some()).await? {
+    let ambient = fallback.filter(|fallback| knows(&fallback.keychain, &spec.image));
+    for secret in pull_secrets(&reader, repository, ambient.is_some()).await? {
         let data = data_of(&secret);
         hash_data(&mut hash, b"pull", &data);
         keychains.push(Keychain::from_secret(secret.type_.as_deref().unwrap_or_default(), &data)?);
     }
-    keychains.extend(fallback.map(|fallback| fallback.keychain.clone()));
+    keychains.extend(ambient.map(|ambient| ambient.keychain.clone()));
     let mut route = net::Route::default();
     if let Some(reference) = &spec.cert_secret_ref {
         let data = data_of(&reader.secret(&reference.name).await.map_err(raw)?);
@@ -84,6 +87,12 @@ pub(crate) async fn registry(
     hash.update([u8::from(insecure)]);
     let access = registry::Access { keychain: Keychain::merge(keychains), route, insecure };
     Ok(RegistryAccess { access, fingerprint: hash.finalize().into() })
+}
+
+/// Returns whether a keychain has a credential for an image.
+fn knows(keychain: &Keychain, image: &str) -> bool {
+    let repository = image.parse::<Repository>();
+    repository.is_ok_and(|image| keychain.lookup(image.registry(), image.path()).is_some())
 }
 
 /// What a Git server is reached for.
@@ -106,14 +115,15 @@ pub(crate) async fn git(
     let &GitNeed { namespace, repository, url, timeout, secret_is: what } = need;
     let reader = Reader { client, namespace };
     let mut data = Data::new();
-    let mut is_given = false;
+    let host = url.as_url().host_str().unwrap_or_default();
+    let mut ambient = fallback.and_then(|fallback| fallback.git.get(host));
     if let Some(LocalObjectReference { name }) = &repository.spec.secret_ref {
         match reader.secret(name).await {
             Ok(secret) => {
                 data = data_of(&secret);
-                is_given = true;
+                ambient = None;
             }
-            Err(SecretFailure::Missing { .. }) if fallback.is_some() => {}
+            Err(SecretFailure::Missing { .. }) if ambient.is_some() => {}
             Err(failure) => {
                 let name = reader.name_of(name);
                 let source = Box::new(raw(failure));
@@ -127,10 +137,7 @@ pub(crate) async fn git(
         let data = data_of(&reader.secret(&reference.name).await.map_err(formatted)?);
         route.proxy = auth::proxy_from_secret(&reader.name_of(&reference.name), &data)?;
     }
-    if !is_given
-        && let Some(host) = url.as_url().host_str()
-        && let Some(ambient) = fallback.and_then(|fallback| fallback.git.get(host))
-    {
+    if let Some(ambient) = ambient {
         auth.credential = ambient.clone();
     }
     Ok(git::Access { auth, route, timeout })

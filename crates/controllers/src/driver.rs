@@ -42,6 +42,10 @@ pub(crate) const FIELD_MANAGER: &str = "tagtide";
 /// Runs of one object until nothing is due. Every wake follows a change of a status, and a chain of
 /// changes is no longer than the kinds; more is a circle that somebody else keeps turning.
 const RUNS_MAX: u32 = 32;
+/// How often a status is written before the run counts as failed, and the first pause between:
+/// six seconds in all, longer than an API server takes to change its leader.
+const PATCHES_MAX: u32 = 6;
+const PATCH_PAUSE: Duration = Duration::from_millis(200);
 /// Objects of one page when all are listed.
 const PAGE: u32 = 500;
 
@@ -210,7 +214,8 @@ impl Shared {
         Api::namespaced_with(self.context.client.clone(), namespace, &resource(kind))
     }
 
-    /// Merges `patch` into the status of an object and takes note of the result.
+    /// Merges `patch` into the status of an object and takes note of the result. What a run has
+    /// done must not be forgotten over a passing fault of the API, so it is tried a few times.
     pub(crate) async fn patch_status(
         &self,
         kind: Kind,
@@ -219,9 +224,20 @@ impl Shared {
     ) -> Result<(), kube::Error> {
         let patch = Patch::Merge(json!({"status": patch}));
         let api = self.api(kind, &key.namespace);
-        let object =
-            api.patch_status(&key.name, &PatchParams::apply(FIELD_MANAGER), &patch).await?;
-        self.observe(kind, object);
+        let params = PatchParams::apply(FIELD_MANAGER);
+        let mut pause = PATCH_PAUSE;
+        for attempt in 1.. {
+            match api.patch_status(&key.name, &params, &patch).await {
+                Ok(object) => {
+                    self.observe(kind, object);
+                    break;
+                }
+                Err(error) if attempt == PATCHES_MAX || is_final(&error) => return Err(error),
+                Err(error) => tracing::warn!(%error, "Writing a status is tried again"),
+            }
+            self.context.clock.sleep(pause).await;
+            pause *= 2;
+        }
         Ok(())
     }
 
@@ -319,6 +335,16 @@ async fn run(shared: Arc<Shared>, kind: Kind, key: ObjectKey) -> (Kind, ObjectKe
     });
     shared.finish(kind, &key, next);
     (kind, key)
+}
+
+/// Returns whether asking again cannot help: the object is gone, or the API refuses what we say.
+fn is_final(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => {
+            (400..500).contains(&status.code) && ![409, 429].contains(&status.code)
+        }
+        _ => false,
+    }
 }
 
 async fn sleep_until(due: Option<Instant>) {

@@ -24,6 +24,7 @@ use crate::{
     outcome::{Failure, OrFail, Response, Saying, Sentence, Success},
     queue::ObjectKey,
     reconcile::{Reconcile, kind},
+    report::Notice,
     triggers,
 };
 use choice::Chosen;
@@ -47,7 +48,7 @@ impl Reconcile for ImagePolicy {
         ctx: &Scope<'_>,
     ) -> Result<Success, Failure> {
         if let Some(assumed) = &ctx.settings.assumed {
-            return assume(assumed.get(&ctx.key), status);
+            return Ok(assume(assumed.get(&ctx.key), status, ctx));
         }
         let requeue_after = interval(self)?;
         let source = source(self, ctx).await?;
@@ -92,15 +93,21 @@ impl Reconcile for ImagePolicy {
 }
 
 /// Takes a choice for granted. Without one the policy is unresolved, and nothing is written for it.
-fn assume(assumed: Option<&ImageRef>, status: &mut ImagePolicyStatus) -> Result<Success, Failure> {
+fn assume(assumed: Option<&ImageRef>, status: &mut ImagePolicyStatus, ctx: &Scope<'_>) -> Success {
     status.latest_ref = assumed.cloned();
-    match assumed {
-        Some(latest) => Ok(Success::new(format!("assumed to resolve to {latest}"))),
-        None => {
-            let text = "unresolved: no choice is assumed and registries are not contacted";
-            Ok(Success::new(text))
-        }
+    if let Some(latest) = assumed {
+        return Success::new(format!("assumed to resolve to {latest}"));
     }
+    let message = "unresolved: no choice is assumed and registries are not contacted";
+    ctx.report(|report| {
+        report.notices.push(Notice {
+            kind: ctx.kind,
+            key: ctx.key.clone(),
+            reason: "Unresolved".to_owned(),
+            message: message.to_owned(),
+        });
+    });
+    Success::new(message)
 }
 
 /// Returns the interval, which only digest reflection `Always` has.

@@ -14,11 +14,12 @@ use crate::{objects::Objects, queue::ObjectKey};
 pub type Woken = Vec<(Kind, ObjectKey)>;
 
 /// Returns whether a change of an object makes itself due: its spec, a request, its deletion, or an
-/// annotation that its reconciler reads.
+/// annotation that its reconciler reads; or that it is another object of the same name.
 pub fn wakes_itself<K: Object>(before: Option<&K>, after: &K) -> bool {
     let Some(before) = before else { return true };
     let of = |object: &K| {
         (
+            object.meta().uid.clone(),
             object.meta().generation,
             object.meta().deletion_timestamp.is_some(),
             object.requested_at().map(str::to_owned),

@@ -2,6 +2,7 @@
 //! clock that only moves when nothing else does.
 
 mod kinds {
+    mod credentials;
     mod driver;
     mod failures;
     mod held;
