@@ -183,3 +183,48 @@ spec: {image: registry.example/app, interval: 5m}
     assert!(position <= 1, "scanned as number {position} of {}", lists.len());
     assert_eq!(lists.len(), 201);
 }
+
+/// What was done is known although the API failed meanwhile: the status names the commit.
+#[tokio::test(start_paused = true)]
+async fn a_passing_fault_of_the_api_forgets_no_commit() {
+    let world = three_environments();
+    world.run_once().await;
+    world.registry.push("app", "branch-dev-1715557000-f12a34b");
+    world.faults.store(3, std::sync::atomic::Ordering::Relaxed);
+    world.run_once().await;
+    let automation = world.get("ImageUpdateAutomation", "envs", "dev").await;
+    let tip = world.git.tip("fleet", "image-update-dev").expect("it is there");
+    assert_eq!(automation["status"]["lastPushCommit"], tip);
+}
+
+/// A reconciler that panics is its object's failure; the others do not notice.
+#[tokio::test(start_paused = true)]
+async fn a_panic_hurts_only_its_object() {
+    let world = World::new();
+    world.registry.push("app", "1.0.0");
+    world.registry.push("bad", "1.0.0");
+    world.registry.intercept(|request| {
+        assert!(!request.uri.path().contains("/v2/bad/"), "this registry panics");
+        None
+    });
+    for name in ["app", "bad"] {
+        world.apply(&format!(
+            "
+apiVersion: image.toolkit.fluxcd.io/v1
+kind: ImageRepository
+metadata: {{name: {name}, namespace: a}}
+spec: {{image: registry.example/{name}, interval: 5m}}
+"
+        ));
+    }
+    let summary = world.run_once().await;
+    let ends: String = summary
+        .objects
+        .iter()
+        .map(|o| format!("{} {:?} {} {}\n", o.key.name, o.ready, o.reason, o.message))
+        .collect();
+    expect![[r#"
+        app Ready Succeeded successful scan: found 1 tags with checksum sha256:59854984853104df5c353e2f681a15fc7924742f9a2e468c29af248dce45ce03
+        bad Failed Failed internal error: the reconciler panicked; its log has the details
+    "#]].assert_eq(&ends);
+}

@@ -2,15 +2,19 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use axum::{
     Router,
     extract::{Request, State},
+    http::StatusCode,
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use clock::Clock;
 use controllers::{Context, Driver, Settings, Summary, tags::TagStore};
@@ -28,6 +32,8 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) writes: Arc<Mutex<Vec<String>>>,
     pub(crate) before_push: Pushes,
+    /// How many of the next writes of a status the API answers with an error.
+    pub(crate) faults: Arc<AtomicUsize>,
 }
 
 /// What happens just before the next pushes arrive, one each.
@@ -53,6 +59,7 @@ impl World {
             clock,
             writes: Arc::default(),
             before_push: Arc::default(),
+            faults: Arc::default(),
         }
     }
 
@@ -65,9 +72,9 @@ impl World {
     }
 
     pub(crate) fn client(&self) -> kube::Client {
-        let writes = Arc::clone(&self.writes);
+        let watched = (Arc::clone(&self.writes), Arc::clone(&self.faults));
         let router: Router =
-            self.server.router().layer(middleware::from_fn_with_state(writes, record_write));
+            self.server.router().layer(middleware::from_fn_with_state(watched, record_write));
         kube::Client::new(router, "default")
     }
 
@@ -210,12 +217,17 @@ async fn interfere(State(pushes): State<Pushes>, request: Request, next: Next) -
 }
 
 async fn record_write(
-    State(writes): State<Arc<Mutex<Vec<String>>>>,
+    State((writes, faults)): State<(Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>)>,
     request: Request,
     next: Next,
 ) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     if method != "GET" {
+        if path.ends_with("/status")
+            && faults.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_ok()
+        {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
         let path = path.trim_start_matches("/apis/").trim_start_matches("/api/");
         writes.lock().expect("no test panics with it").push(format!("{method} {path}"));
     }
