@@ -195,9 +195,10 @@ fn command(backend: &Backend, parts: &Parts) -> Command {
     command.env("QUERY_STRING", parts.uri.query().unwrap_or_default());
     command.env("REMOTE_ADDR", "127.0.0.1");
     command.env("SERVER_PROTOCOL", "HTTP/1.1");
+    // No CONTENT_LENGTH: git 2.39 reads for ever when a client breaks off before that many bytes,
+    // and without one it reads to the end.
     let variables = [
         ("CONTENT_TYPE", header::CONTENT_TYPE),
-        ("CONTENT_LENGTH", header::CONTENT_LENGTH),
         ("HTTP_CONTENT_ENCODING", header::CONTENT_ENCODING),
         ("GIT_PROTOCOL", HeaderName::from_static("git-protocol")),
     ];
