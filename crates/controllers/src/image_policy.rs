@@ -59,7 +59,10 @@ impl Reconcile for ImagePolicy {
             .get(&source.key)
             .saying("failed to read tags from database")
             .retry(Reason::Failure)?;
-        let stored = stored.filter(|stored| !stored.tags.is_empty());
+        // Tags of the image before say nothing about this one.
+        let stored = stored.filter(|stored| {
+            !stored.tags.is_empty() && is_scanned(&source.object, &source.repository)
+        });
         let stored = stored.ok_or_else(|| no_tags(ctx))?;
 
         let winner = choice::latest(ctx, self, &policy, &source.key, &stored)?;
@@ -140,6 +143,12 @@ async fn source(policy: &ImagePolicy, ctx: &Scope<'_>) -> Result<Source, Failure
         return Err(Sentence(text.to_owned())).stalled(Reason::FeatureGateDisabled);
     }
     Ok(Source { key, object, repository })
+}
+
+/// Returns whether the last scan was of this image.
+fn is_scanned(object: &ImageRepository, repository: &Repository) -> bool {
+    let scanned = object.status.as_ref().and_then(|status| status.canonical_image_name.as_deref());
+    scanned == Some(&repository.canonical())
 }
 
 fn no_tags(ctx: &Scope<'_>) -> Failure {

@@ -73,7 +73,9 @@ pub enum StateError {
         source: io::Error,
     },
     /// A database refused.
-    #[error("cannot use the database `{path}`")]
+    #[error(
+        "cannot use the database `{path}` (if it is damaged, remove it to begin without what it keeps)"
+    )]
     Database {
         /// The database file.
         path: PathBuf,

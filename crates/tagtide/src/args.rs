@@ -134,6 +134,10 @@ pub(crate) struct State {
     /// Keep tags, choices and mirrors in this folder between runs
     #[arg(long = "state", alias = "storage-path", value_name = "DIR", env = "TAGTIDE_STATE")]
     pub(crate) folder: Option<PathBuf>,
+    /// How long after a registry first denied the current tag a complete listing must lack it too
+    /// before a policy moves to an older one
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    pub(crate) removal_confirmation: String,
 }
 
 #[derive(Debug, Subcommand)]

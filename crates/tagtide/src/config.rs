@@ -7,11 +7,11 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use api::image::ImageRef;
 use auth::{GitCredential, Keychain};
-use controllers::Fallback;
+use controllers::{Fallback, Settings};
 use net::{EnvironmentProxies, Secret};
 use url::Url;
 
-use crate::args::{Environment, Manifests};
+use crate::args::{Environment, Manifests, State};
 use crate::error::Usage;
 use crate::folder::Folder;
 use crate::manifests::Loaded;
@@ -113,6 +113,19 @@ pub(crate) fn assumptions(texts: &[String]) -> Result<BTreeMap<(String, String),
         assumed.insert(key, assumption.image);
     }
     Ok(assumed)
+}
+
+/// Returns the settings of a run that keeps this state.
+pub(crate) fn settings(state: &State) -> Result<Settings, Usage> {
+    let text = &state.removal_confirmation;
+    let wrong =
+        |why: &str| Usage(format!("--removal-confirmation `{text}`: {why}; write 1m or 90s"));
+    let duration: golang::time::Duration =
+        text.parse().map_err(|_| wrong("it is not a duration"))?;
+    if text.starts_with('-') {
+        return Err(wrong("it is negative"));
+    }
+    Ok(Settings { removal_confirmation: duration.to_std(), ..Settings::default() })
 }
 
 /// Returns the credentials that the flags and the environment give for what was loaded.

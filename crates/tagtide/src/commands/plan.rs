@@ -69,7 +69,7 @@ async fn plan_remote(
     let settings = Settings {
         dry_run: true,
         assumed: (!assumed.is_empty()).then(|| by_key(assumed)),
-        ..Settings::default()
+        ..config::settings(&args.state)?
     };
     let state = args.state.folder.as_deref();
     let session = run::open(&args.manifests, environment, state, settings)?;
@@ -103,7 +103,7 @@ async fn plan_folder(
             dry_run: true,
             until: Kind::ImagePolicy,
             assumed: (!resolves).then(|| by_key(assumed)),
-            ..Settings::default()
+            ..config::settings(&args.state)?
         };
         let state = args.state.folder.as_deref();
         let session = run::open_without_sources(&args.manifests, environment, state, settings)?;

@@ -19,7 +19,7 @@ pub(crate) async fn run(args: &Run, environment: &Environment, ui: &Ui) -> Resul
     if args.manifests.paths.is_empty() {
         return Err(Usage("name the manifests to run: files or folders".to_owned()).into());
     }
-    let settings = Settings { dry_run: args.dry_run, ..Settings::default() };
+    let settings = Settings { dry_run: args.dry_run, ..config::settings(&args.state)? };
     let session = open(&args.manifests, environment, args.state.folder.as_deref(), settings)?;
     let summary = session.run().await?;
     let finished = Finished::new(session, summary);

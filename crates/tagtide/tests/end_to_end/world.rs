@@ -153,7 +153,13 @@ impl World {
             .replace(&self.registry.host(), "registry.example")
             .replace(&self.git.address().to_string(), "git.example")
             .replace(&format!("{}/", self.folder.path().display()), "");
-        mask_ids(&text)
+        let lines = text.split_inclusive('\n').map(|line| match line.split_once(' ') {
+            Some((time, rest)) if time.starts_with("20") && time.ends_with('Z') => {
+                format!("TIME {rest}")
+            }
+            _ => line.to_owned(),
+        });
+        mask_ids(&lines.collect::<String>())
     }
 
     /// Runs stock git in [`FLEET`].
@@ -162,7 +168,7 @@ impl World {
         self.git.git(FLEET, args)
     }
 
-    /// Returns the subjects of the commits that a branch has beyond `dev`, newest first.
+    /// Returns how many commits a range has.
     #[track_caller]
     pub(crate) fn n_commits(&self, range: &str) -> usize {
         let count = self.git(&["rev-list", "--count", range]);
@@ -214,7 +220,7 @@ pub(crate) fn entries(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Puts `COMMIT` in place of every Git object id and the word of seven digits that stands for one.
+/// Puts `COMMIT` in place of every Git object id.
 fn mask_ids(text: &str) -> String {
     let is_hex = |letter: char| matches!(letter, '0'..='9' | 'a'..='f');
     let mut masked = String::new();
