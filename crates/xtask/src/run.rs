@@ -5,7 +5,7 @@
     reason = "a developer's tool starts programs and talks to a terminal"
 )]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -57,24 +57,33 @@ pub(crate) fn output(root: &Path, program: &str, args: &[&str]) -> Result<String
 }
 
 /// Runs the benchmarks whose target name is among `names`, or all.
+///
+/// They are named one by one: `--benches` would also build every crate's unit tests, optimised.
 pub(crate) fn benches(root: &Path, names: &[String]) -> Result<()> {
-    let mut args = vec!["bench", "--workspace"];
-    for name in names {
-        args.extend(["--bench", name]);
+    let mut args = vec!["bench".to_owned()];
+    for krate in crates(root)? {
+        let Ok(files) = std::fs::read_dir(krate.join("benches")) else { continue };
+        for file in files {
+            let path = file.context("reading benches/")?.path();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            if names.is_empty() || names.contains(&name) {
+                let package = krate.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                args.extend(["--package".to_owned(), package, "--bench".to_owned(), name]);
+            }
+        }
     }
-    if names.is_empty() {
-        args.push("--benches");
+    if args.len() == 1 {
+        bail!("no benchmark is named {}", names.join(" or "));
     }
-    cargo(root, &args)
+    cargo(root, &args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Runs the fuzz body `name` of whichever crate has a corpus for it, for `seconds`.
 pub(crate) fn fuzz(root: &Path, name: &str, seconds: u64) -> Result<()> {
     let mut owners = Vec::new();
-    for entry in std::fs::read_dir(root.join("crates")).context("reading crates/")? {
-        let folder = entry.context("reading crates/")?;
-        if folder.path().join("tests/corpus").join(name).is_dir() {
-            owners.push(folder.file_name().to_string_lossy().into_owned());
+    for krate in crates(root)? {
+        if krate.join("tests/corpus").join(name).is_dir() {
+            owners.push(krate.file_name().unwrap_or_default().to_string_lossy().into_owned());
         }
     }
     let [owner] = owners.as_slice() else {
@@ -86,6 +95,14 @@ pub(crate) fn fuzz(root: &Path, name: &str, seconds: u64) -> Result<()> {
         &["test", "--release", "--package", owner, "--test", "fuzz", "--", "--nocapture"],
         &[("TAGTIDE_FUZZ", name), ("TAGTIDE_FUZZ_SECONDS", &seconds)],
     )
+}
+
+/// Returns the folders of our crates, sorted.
+fn crates(root: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(root.join("crates")).context("reading crates/")?;
+    let mut crates = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    crates.sort();
+    Ok(crates)
 }
 
 fn cargo_with(root: &Path, args: &[&str], environment: &[(&str, &str)]) -> Result<()> {
