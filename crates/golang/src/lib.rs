@@ -1,7 +1,8 @@
-//! What Go's standard library does where it is Tagtide's contract: `regexp`, `strconv`, `fmt`, `time.Duration`.
+//! What Go's standard library does where it is Tagtide's contract: `regexp`, `strconv`, `fmt`, `time`, `net/url`.
 
 pub mod fmt;
 pub mod regexp;
 pub mod strconv;
 pub mod time;
 pub mod unicode;
+pub mod url;

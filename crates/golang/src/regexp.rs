@@ -45,6 +45,15 @@ pub struct Submatches {
     spans: Vec<Option<Range<usize>>>,
 }
 
+/// The matches of an expression in a text, in order.
+#[derive(Debug)]
+pub struct Matches<'r, 't> {
+    regexp: &'r Regexp,
+    text: Text<'t>,
+    position: usize,
+    last_end: Option<usize>,
+}
+
 /// An expression with the scratch memory of a search: for many texts in a row.
 #[derive(Debug)]
 pub struct Matcher<'r> {
@@ -111,23 +120,17 @@ impl Regexp {
 
     /// Returns all matches that do not overlap; an empty one directly after another is left out.
     pub fn find_all(&self, text: &[u8]) -> Vec<Submatches> {
-        let text = Text::new(text);
-        let mut all = Vec::new();
-        let (mut position, mut last_end) = (0, None);
-        while position <= text.as_str().len() {
-            let Some(found) = self.find_at(&text, position) else { break };
-            let whole = found.whole();
-            let repeated = whole.end == position && last_end == Some(whole.start);
-            position = match whole.end == position {
-                true => text.next_position(position),
-                false => whole.end,
-            };
-            last_end = Some(whole.end);
-            if !repeated {
-                all.push(text.original_spans(found));
-            }
-        }
-        all
+        self.matches(text).collect()
+    }
+
+    /// Returns the matches of [`Regexp::find_all`] one by one: each may search to the end of the text.
+    pub fn matches<'t>(&self, text: &'t [u8]) -> Matches<'_, 't> {
+        Matches { regexp: self, text: Text::new(text), position: 0, last_end: None }
+    }
+
+    /// Returns the bytes that the compiled expression takes, by which both compiling and searching cost.
+    pub fn memory(&self) -> usize {
+        self.regex.memory_usage()
     }
 
     /// Returns the text with every match replaced by the filled template.
@@ -217,6 +220,28 @@ impl Submatches {
 
     fn whole(&self) -> Range<usize> {
         self.spans[0].clone().expect("a match has a place: its slots are filled")
+    }
+}
+
+impl Iterator for Matches<'_, '_> {
+    type Item = Submatches;
+
+    fn next(&mut self) -> Option<Submatches> {
+        while self.position <= self.text.as_str().len() {
+            let found = self.regexp.find_at(&self.text, self.position)?;
+            let whole = found.whole();
+            let is_empty = whole.end == self.position;
+            let repeated = is_empty && self.last_end == Some(whole.start);
+            self.position = match is_empty {
+                true => self.text.next_position(self.position),
+                false => whole.end,
+            };
+            self.last_end = Some(whole.end);
+            if !repeated {
+                return Some(self.text.original_spans(found));
+            }
+        }
+        None
     }
 }
 

@@ -1,4 +1,11 @@
-//! Go's `time.Duration`: its grammar, its error texts and its canonical spelling.
+//! Go's `time`: durations and times, their grammars, error texts and spellings.
+
+mod instant;
+mod layout;
+mod parse;
+
+pub use instant::Time;
+pub use parse::ParseError;
 
 use std::{fmt, str::FromStr};
 
@@ -26,6 +33,24 @@ pub enum DurationError {
         text: String,
     },
 }
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+const DAYS: [&str; 7] =
+    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 /// One second, in nanoseconds.
 const SECOND: u64 = 1_000_000_000;
@@ -219,23 +244,18 @@ fn write_decimal(f: &mut fmt::Formatter<'_>, value: u64, scale: u64, unit: &str)
 }
 
 /// Quotes as Go's package time does: bytes of control and non-ASCII characters in hexadecimal.
-fn quote(text: &str) -> String {
+fn quote(text: impl AsRef<[u8]>) -> String {
     use fmt::Write as _;
 
+    let text = text.as_ref();
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
-    for character in text.chars() {
-        if character < ' ' || !character.is_ascii() {
-            let mut bytes = [0; 4];
-            for byte in character.encode_utf8(&mut bytes).bytes() {
-                write!(quoted, "\\x{byte:02x}").expect("writing to a String cannot fail");
-            }
-            continue;
+    for &byte in text {
+        match byte {
+            b'"' | b'\\' => quoted.extend(['\\', char::from(byte)]),
+            b' '..=0x7f => quoted.push(char::from(byte)),
+            _ => write!(quoted, "\\x{byte:02x}").expect("writing to a String cannot fail"),
         }
-        if matches!(character, '"' | '\\') {
-            quoted.push('\\');
-        }
-        quoted.push(character);
     }
     quoted.push('"');
     quoted

@@ -21,6 +21,8 @@ pub enum Param {
     Bool,
     /// `int`.
     Int,
+    /// `uint32`, which only a constant can be.
+    Uint32,
     /// `float64`.
     Float,
     /// `string`.
@@ -196,6 +198,7 @@ impl Param {
             Param::Any | Param::Reflect => true,
             Param::Bool => matches!(value, Value::Bool(_)),
             Param::Int => matches!(value, Value::Int(_)),
+            Param::Uint32 => false,
             Param::Float => matches!(value, Value::Float(_)),
             Param::String => matches!(value, Value::String(_)),
             Param::Dict => match value {
@@ -218,6 +221,7 @@ impl fmt::Display for Param {
             Param::Reflect => "reflect.Value",
             Param::Bool => "bool",
             Param::Int => "int",
+            Param::Uint32 => "uint32",
             Param::Float => "float64",
             Param::String => "string",
             Param::Dict => "map[string]interface {}",

@@ -1,5 +1,10 @@
 //! What an execution may cost, and what it has cost so far.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use golang::regexp::Regexp;
+
 use crate::value::Map;
 
 /// Bytes of a produced string that cost one step.
@@ -51,12 +56,13 @@ pub struct Run {
     steps: u64,
     written: usize,
     changed: Vec<Map>,
+    pub(crate) regexps: BTreeMap<Rc<[u8]>, Rc<Regexp>>,
 }
 
 impl Run {
     /// Returns a fresh account.
     pub fn new(limits: Limits) -> Self {
-        Run { limits, steps: 0, written: 0, changed: Vec::new() }
+        Run { limits, steps: 0, written: 0, changed: Vec::new(), regexps: BTreeMap::new() }
     }
 
     /// Returns the limits of this run.

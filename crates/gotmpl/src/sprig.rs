@@ -2,6 +2,8 @@
 
 mod cases;
 mod convert;
+mod dates;
+mod decimals;
 mod dicts;
 mod digests;
 mod encoding;
@@ -9,10 +11,12 @@ mod jsons;
 mod lists;
 mod logic;
 mod math;
+mod passwords;
 mod paths;
 mod regexes;
 mod semver;
 mod strings;
+mod urls;
 
 use std::rc::Rc;
 
@@ -23,17 +27,12 @@ use crate::function::{Body, Call, Fault, Function, Param};
 use crate::run::{BYTES_PER_STEP, Limit, Run};
 use crate::value::Value;
 
-/// Names of the set that are not built yet. They need the clock, randomness, cryptography or big decimals.
+/// Names of the set that are not built yet. They need the clock, randomness or keys.
 pub(crate) const LATER: &[&str] = &[
-    "add1f",
-    "addf",
     "ago",
     "bcrypt",
     "buildCustomCert",
     "decryptAES",
-    "derivePassword",
-    "divf",
-    "durationRound",
     "encryptAES",
     "genCA",
     "genCAWithKey",
@@ -43,17 +42,8 @@ pub(crate) const LATER: &[&str] = &[
     "genSignedCert",
     "genSignedCertWithKey",
     "htpasswd",
-    "mulf",
-    "mustDateModify",
-    "mustToDate",
-    "must_date_modify",
     "randInt",
     "shuffle",
-    "subf",
-    "toDate",
-    "unixEpoch",
-    "urlJoin",
-    "urlParse",
 ];
 
 /// The error of Go's runtime where Sprig asks for the kind of nil.
@@ -67,6 +57,8 @@ pub(crate) fn functions() -> Vec<Entry> {
     let groups = [
         cases::functions(),
         convert::functions(),
+        dates::functions(),
+        decimals::functions(),
         dicts::functions(),
         digests::functions(),
         encoding::functions(),
@@ -74,10 +66,12 @@ pub(crate) fn functions() -> Vec<Entry> {
         lists::functions(),
         logic::functions(),
         math::functions(),
+        passwords::functions(),
         paths::functions(),
         regexes::functions(),
         semver::functions(),
         strings::functions(),
+        urls::functions(),
     ];
     groups.into_iter().flatten().map(|(name, function)| (name, charged(function))).collect()
 }

@@ -17,6 +17,13 @@ pub struct Template {
     missing_key: MissingKey,
 }
 
+// A parsed template is kept and shared between threads; values are not.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Template>();
+    is_shared::<Functions>();
+};
+
 /// How a template is read and what a missing key means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options<'a> {

@@ -4,6 +4,7 @@ mod compare;
 mod container;
 mod show;
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
@@ -88,6 +89,10 @@ pub trait Object {
     }
     /// Returns the text that stands for the value in JSON, if the type has a form of its own there.
     fn json(&self) -> Option<String> {
+        None
+    }
+    /// Returns the value itself to functions that know its type.
+    fn as_any(&self) -> Option<&dyn Any> {
         None
     }
     /// Returns whether this is a pointer: then `type_name` starts with `*`.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 /// A searchable text and the way back to the places in the original.
+#[derive(Debug)]
 pub(super) struct Text<'t> {
     text: Cow<'t, str>,
     /// For each byte of `text` and for its end, the place in the original; empty if the same.

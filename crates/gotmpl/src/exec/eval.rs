@@ -174,7 +174,7 @@ impl<'a> State<'a> {
             Value::Nil => {
                 return self.fail(format!("nil pointer evaluating interface {{}}.{name}"));
             }
-            Value::Object(object) => {
+            Value::Object(_) => {
                 if let Some(method) = find_method(&receiver.value, name) {
                     return self.method(dot, &method, name, expr, args, last);
                 }
@@ -187,7 +187,6 @@ impl<'a> State<'a> {
                     let boxed = matches!(value, Value::Nil);
                     return Ok(Slot { value, boxed });
                 }
-                let _ = object;
             }
             Value::Map(map) if map.map_type().key == Type::String => {
                 if has_args {
@@ -253,12 +252,19 @@ impl<'a> State<'a> {
             (Param::Bool, ExprKind::Bool(value)) => Value::Bool(*value),
             (Param::String, ExprKind::String { text, .. }) => Value::String(shared(text)),
             (Param::Int, ExprKind::Number(Number { int: Some(int), .. })) => Value::Int(*int),
+            // As in Go, what does not fit loses its upper bits.
+            (Param::Uint32, ExprKind::Number(Number { uint: Some(uint), .. })) => {
+                Value::Uint64(*uint & u64::from(u32::MAX))
+            }
             (Param::Float, ExprKind::Number(Number { float: Some(float), .. })) => {
                 Value::Float(*float)
             }
             (Param::Bool, _) => return self.fail(format!("expected bool; found {expr}")),
             (Param::String, _) => return self.fail(format!("expected string; found {expr}")),
             (Param::Int, _) => return self.fail(format!("expected integer; found {expr}")),
+            (Param::Uint32, _) => {
+                return self.fail(format!("expected unsigned integer; found {expr}"));
+            }
             (Param::Float, _) => return self.fail(format!("expected float; found {expr}")),
             (Param::Dict | Param::Named(_), _) => {
                 return self.fail(format!("can't handle {expr} for arg of type {param}"));

@@ -1,29 +1,38 @@
 //! Regular expressions in Go's syntax.
 
-use golang::regexp::{Regexp, quote_meta};
+use std::rc::Rc;
 
-use super::{Entry, fixed, int, lossy, text};
+use golang::regexp::{ErrorKind, Regexp, Submatches, quote_meta};
+
+use super::{Entry, fixed, int, lossy, shared_text, text};
 use crate::function::{Call, Fault, Param};
 use crate::value::{List, Type, Value};
 
-type Result = std::result::Result<Value, Fault>;
+type Result<T = Value> = std::result::Result<T, Fault>;
 
 /// Steps for compiling one expression, beside those for its length.
 const COMPILE_STEPS: u64 = 500;
-/// Bytes of an expression: Go has no limit, but every use compiles anew.
+/// Steps for an expression that turned out to be too large: finding that out takes part of a second.
+const LARGE_STEPS: u64 = 500_000;
+/// Bytes of a compiled expression that cost one step: `\pL{1000}` takes twenty million of them.
+const MEMORY_PER_STEP: u64 = 64;
+/// Bytes of text times bytes of the expression that cost one step.
+const SEARCH_PER_STEP: u64 = 16_384;
+/// Bytes of text behind a match that cost one step: the search for it may have seen them.
+const BYTES_PER_SEARCH_STEP: u64 = 64;
+/// Bytes of an expression: Go has no limit.
 const PATTERN_MAX: usize = 4096;
+/// Expressions that a run keeps compiled; further ones are compiled at every use.
+const CACHED_MAX: usize = 64;
 
 pub(super) fn functions() -> Vec<Entry> {
     use Param::{Int, String};
     let mut functions = vec![
-        fixed("regexMatch", &[String, String], |call, args| match compile(call, args, true) {
-            Ok(regexp) => Ok(regexp.is_match(text(args, 1)).into()),
+        fixed("regexMatch", &[String, String], |call, args| match is_match(call, args) {
             Err(Fault::Message(_)) => Ok(false.into()),
-            Err(fault) => Err(fault),
+            result => result,
         }),
-        fixed("mustRegexMatch", &[String, String], |call, args| {
-            Ok(compile(call, args, true)?.is_match(text(args, 1)).into())
-        }),
+        fixed("mustRegexMatch", &[String, String], is_match),
         fixed("regexQuoteMeta", &[String], |_, args| Ok(quote_meta(&lossy(text(args, 0))).into())),
     ];
     functions.push(fixed("regexFind", &[String, String], |call, args| find(call, args, false)));
@@ -48,21 +57,59 @@ pub(super) fn functions() -> Vec<Entry> {
     functions
 }
 
-/// Compiles the first argument. The forms without `must` panic in Go, which shows in the text of the error.
-fn compile(call: &mut Call<'_>, args: &[Value], must: bool) -> std::result::Result<Regexp, Fault> {
-    let pattern = text(args, 0);
+/// Compiles the first argument, once a run. The forms without `must` panic in Go, which shows in the text of the error.
+fn compile(call: &mut Call<'_>, args: &[Value], must: bool) -> Result<Rc<Regexp>> {
+    let pattern = shared_text(args, 0);
+    if let Some(regexp) = call.run.regexps.get(&pattern) {
+        return Ok(regexp.clone());
+    }
     if pattern.len() > PATTERN_MAX {
         return Err(Fault::Message(format!(
             "the regular expression has more than {PATTERN_MAX} bytes"
         )));
     }
     call.run.charge(COMPILE_STEPS + 10 * pattern.len() as u64)?;
-    Regexp::from_bytes(pattern).map_err(|error| {
+    let compiled = Regexp::from_bytes(&pattern);
+    if let Err(error) = &compiled
+        && error.kind() == ErrorKind::Large
+    {
+        call.run.charge(LARGE_STEPS)?;
+    }
+    let regexp = compiled.map_err(|error| {
         Fault::Message(match must {
             true => error.to_string(),
-            false => format!("regexp: Compile({}): {error}", quote(pattern)),
+            false => format!("regexp: Compile({}): {error}", quote(&pattern)),
         })
-    })
+    })?;
+    call.run.charge(regexp.memory() as u64 / MEMORY_PER_STEP)?;
+    let regexp = Rc::new(regexp);
+    if call.run.regexps.len() < CACHED_MAX {
+        call.run.regexps.insert(pattern, regexp.clone());
+    }
+    Ok(regexp)
+}
+
+/// Pays for one search: at worst every byte meets every state of the expression.
+fn charge_search(call: &mut Call<'_>, regexp: &Regexp, bytes: usize) -> Result<()> {
+    let cost = (bytes as u64).saturating_mul(regexp.memory() as u64) / SEARCH_PER_STEP;
+    Ok(call.run.charge(cost)?)
+}
+
+/// Returns the first matches; each may have searched to the end of the text.
+fn matches(
+    call: &mut Call<'_>,
+    regexp: &Regexp,
+    text: &[u8],
+    limit: usize,
+) -> Result<Vec<Submatches>> {
+    charge_search(call, regexp, text.len())?;
+    let mut all = Vec::new();
+    for found in regexp.matches(text).take(limit) {
+        let rest = text.len() - found.get(0).map_or(0, |whole| whole.end);
+        call.run.charge(1 + rest as u64 / BYTES_PER_SEARCH_STEP)?;
+        all.push(found);
+    }
+    Ok(all)
 }
 
 fn quote(pattern: &[u8]) -> String {
@@ -72,32 +119,37 @@ fn quote(pattern: &[u8]) -> String {
     }
 }
 
+fn is_match(call: &mut Call<'_>, args: &[Value]) -> Result {
+    let (regexp, whole) = (compile(call, args, true)?, text(args, 1));
+    charge_search(call, &regexp, whole.len())?;
+    Ok(regexp.is_match(whole).into())
+}
+
 fn find(call: &mut Call<'_>, args: &[Value], must: bool) -> Result {
     let (regexp, whole) = (compile(call, args, must)?, text(args, 1));
+    charge_search(call, &regexp, whole.len())?;
     let found = regexp.find_submatch(whole);
     Ok(Value::string(found.and_then(|found| found.text(0, whole)).unwrap_or_default()))
 }
 
 fn find_all(call: &mut Call<'_>, args: &[Value], must: bool) -> Result {
     let (regexp, whole) = (compile(call, args, must)?, text(args, 1));
-    call.run.charge(whole.len() as u64)?;
     let limit = usize::try_from(int(args, 2)).unwrap_or(usize::MAX);
-    let all = regexp.find_all(whole);
-    let texts: Vec<&[u8]> =
-        all.iter().take(limit).filter_map(|found| found.text(0, whole)).collect();
+    let all = matches(call, &regexp, whole, limit)?;
+    let texts: Vec<&[u8]> = all.iter().filter_map(|found| found.text(0, whole)).collect();
     Ok(match texts.is_empty() {
-        true => Value::List(List::nil(std::rc::Rc::new(Type::String))),
+        true => Value::List(List::nil(Rc::new(Type::String))),
         false => Value::strings(texts),
     })
 }
 
 fn split(call: &mut Call<'_>, args: &[Value], must: bool) -> Result {
     let (regexp, whole) = (compile(call, args, must)?, text(args, 1));
-    call.run.charge(whole.len() as u64)?;
     let limit = match int(args, 2) {
-        0 => return Ok(Value::List(List::nil(std::rc::Rc::new(Type::String)))),
+        0 => return Ok(Value::List(List::nil(Rc::new(Type::String)))),
         limit => usize::try_from(limit).unwrap_or(usize::MAX),
     };
+    matches(call, &regexp, whole, usize::MAX)?;
     let mut parts = regexp.split(whole);
     if parts.len() > limit {
         // The last part takes all that follows.
@@ -112,11 +164,10 @@ fn replace(call: &mut Call<'_>, args: &[Value], (must, literal): (bool, bool)) -
     let (regexp, whole, template) = (compile(call, args, must)?, text(args, 1), text(args, 2));
     // Every byte may be a match, and every `$` of the template may stand for the whole text.
     let groups = memchr::memchr_iter(b'$', template).count();
-    call.run.charge(whole.len() as u64)?;
     let template = lossy(template);
     let template = if literal { template.replace('$', "$$") } else { template.into_owned() };
-    let matches = if template.is_empty() { 0 } else { regexp.find_all(whole).len() };
-    call.run.charge_bytes(matches.saturating_mul(template.len()))?;
+    let n_matches = matches(call, &regexp, whole, usize::MAX)?.len();
+    call.run.charge_bytes(n_matches.saturating_mul(template.len()))?;
     call.run.charge_bytes(if literal { 0 } else { groups.saturating_mul(whole.len()) })?;
     Ok(Value::string(regexp.replace_all(whole, &template)))
 }
