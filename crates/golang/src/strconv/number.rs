@@ -44,7 +44,7 @@ pub fn parse_int(text: &str, base: u32, bits: u32) -> Result<i64, NumError> {
         Some(b'+') => (false, &text[1..]),
         _ => (false, text),
     };
-    let magnitude = magnitude(digits, base, 64).map_err(fail)?;
+    let magnitude = magnitude(digits, base, bits).map_err(fail)?;
     let cutoff = 1u64 << (bits - 1);
     match negative {
         false if magnitude >= cutoff => Err(fail(Reason::Range)),
@@ -67,12 +67,16 @@ pub fn parse_float(text: &str) -> Result<f64, NumError> {
         Some(b'+') => (false, &text[1..]),
         _ => (false, text),
     };
-    let value = match body.to_ascii_lowercase().as_str() {
+    if body.contains('_') && !underscores_are_sound(body) {
+        return Err(fail(Reason::Syntax));
+    }
+    let lower = body.to_ascii_lowercase();
+    let value = match lower.replace('_', "").as_str() {
+        _ if lower.starts_with("0x") => hexadecimal_value(&lower).ok_or(fail(Reason::Syntax))?,
         "inf" | "infinity" => return Ok(if negative { f64::NEG_INFINITY } else { f64::INFINITY }),
         "nan" if body.len() == text.len() => return Ok(f64::NAN),
-        lower if lower.starts_with("0x") => hexadecimal_value(body).ok_or(fail(Reason::Syntax))?,
-        _ if !is_decimal(body) => return Err(fail(Reason::Syntax)),
-        lower => lower.parse().map_err(|_| fail(Reason::Syntax))?,
+        digits if !is_decimal(digits) => return Err(fail(Reason::Syntax)),
+        digits => digits.parse().map_err(|_| fail(Reason::Syntax))?,
     };
     if value.is_infinite() {
         return Err(fail(Reason::Range));
@@ -229,12 +233,9 @@ fn is_decimal(text: &str) -> bool {
     digits > 0 && dots <= 1 && digits + dots == mantissa.len() && exponent_is_sound
 }
 
-/// Reads `0x…p…`; the exponent is obligatory, an underscore may stand between digits.
+/// Reads `0x…p…` in lower case; the exponent is obligatory, underscores do not count.
 fn hexadecimal_value(text: &str) -> Option<f64> {
-    if text.contains('_') && !underscores_are_sound(text) {
-        return None;
-    }
-    let text = text.replace('_', "").to_ascii_lowercase();
+    let text = text.replace('_', "");
     let (mantissa, exponent) = text.strip_prefix("0x")?.split_once('p')?;
     let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -303,21 +304,22 @@ fn magnitude(text: &str, base: u32, bits: u32) -> Result<u64, Reason> {
         Some(_) if text.starts_with('0') => (8, &text[1..]),
         _ => (10, text),
     };
-    if digits.is_empty() || base == 0 && text.contains('_') && !underscores_are_sound(text) {
+    if digits.is_empty() {
         return Err(Reason::Syntax);
     }
     let limit = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
-    let (mut value, mut too_large) = (0u64, false);
+    let mut value = 0u64;
     for byte in digits.bytes().filter(|byte| base != 0 || *byte != b'_') {
         let digit = char::from(byte).to_digit(radix).ok_or(Reason::Syntax)?;
         let next =
             value.checked_mul(u64::from(radix)).and_then(|v| v.checked_add(u64::from(digit)));
-        match next.filter(|next| *next <= limit) {
-            Some(next) => value = next,
-            None => too_large = true,
-        }
+        // What follows a number that is too large is not looked at.
+        value = next.filter(|next| *next <= limit).ok_or(Reason::Range)?;
     }
-    if too_large { Err(Reason::Range) } else { Ok(value) }
+    if base == 0 && text.contains('_') && !underscores_are_sound(text) {
+        return Err(Reason::Syntax);
+    }
+    Ok(value)
 }
 
 /// Returns whether every underscore stands between digits, or between a base prefix and a digit.
