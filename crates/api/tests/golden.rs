@@ -1,5 +1,7 @@
 //! Recorded results of the real libraries and objects of a real cluster.
 
+#![expect(clippy::disallowed_methods, reason = "a test reads its golden file")]
+
 use std::{fs::File, io::Read};
 
 use api::{

@@ -1,4 +1,6 @@
 //! P6, P7: what finding markers costs by file size, and what planning a thousand files costs.
+
+#![expect(clippy::disallowed_methods, reason = "a benchmark looks at the clock")]
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::{collections::BTreeMap, hint::black_box, time::Instant};

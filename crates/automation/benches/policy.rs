@@ -2,6 +2,7 @@
 //! new tags (P4). Flux's figures are CPU milliseconds of one evaluation, measured elsewhere, for
 //! orientation.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark looks at the clock")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use api::image::{AlphabeticalPolicy, ImagePolicyChoice, NumericalPolicy, SemVerPolicy, TagFilter};

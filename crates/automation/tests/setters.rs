@@ -1,5 +1,7 @@
 //! Markers and edits against what Flux's library did with the same files.
 
+#![expect(clippy::disallowed_methods, reason = "a test reads its golden file")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File as Disk,

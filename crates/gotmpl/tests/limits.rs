@@ -1,5 +1,7 @@
 //! No template can use more than its limits: each of these ends at once, in an error that says why.
 
+#![expect(clippy::disallowed_methods, reason = "a test looks at the clock")]
+
 use std::time::{Duration, Instant};
 
 use expect_test::{Expect, expect};

@@ -1,5 +1,7 @@
 //! The reader against what `sigs.k8s.io/yaml` makes of the same texts.
 
+#![expect(clippy::disallowed_methods, reason = "a test reads its golden file")]
+
 use std::{
     collections::BTreeMap,
     fs::File,
