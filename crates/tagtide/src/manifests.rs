@@ -85,11 +85,16 @@ impl Loader<'_> {
     }
 
     fn file(&mut self, name: &str, bytes: &[u8], given: Given) {
+        let mut faults = Vec::new();
         for document in yaml::documents(bytes) {
             match document {
                 Ok(document) => self.document(document.value, name, document.line, 0),
-                Err(error) => self.unreadable(name, bytes, &error, given),
+                Err(error) => faults.push(error),
             }
+        }
+        // What follows the first fault is mostly its consequence.
+        if let Some(error) = faults.first() {
+            self.unreadable(name, bytes, error, given);
         }
     }
 
@@ -269,7 +274,7 @@ mod tests {
             &expect![[r#"
                 skipped {"Deployment": 2, "Service": 1}
                 encrypted {("default", "s"), ("default", "t")}
-                d.yaml: skipped, it is not YAML (line 2, column 1: could not find expected ':')
+                d.yaml: skipped, it is not YAML (line 1, column 2: this mapping key cannot be a JSON key)
             "#]],
         );
     }
@@ -305,15 +310,15 @@ mod tests {
             &[
                 (
                     "a.yaml",
-                    "kind: List\nitems:\n- {apiVersion: v1, kind: Namespace, metadata: {name: n}}\n",
+                    "kind: List\nitems:\n- {apiVersion: v1, kind: Namespace, metadata: {name: apps}}\n",
                 ),
                 ("b.yaml", "apiVersion: image.toolkit.fluxcd.io/v1\nkind: [\n"),
             ],
             &expect![[r#"
-                ("Namespace", "", "n")
+                ("Namespace", "", "apps")
                 skipped {}
                 encrypted {}
-                InvalidYAML did not find expected ',' or ']'; its objects are not loaded
+                InvalidYAML unclosed bracket '['; its objects are not loaded
             "#]],
         );
     }

@@ -119,7 +119,7 @@ impl<'t> Version<'t> {
         Ok(Version { major, minor, patch, prerelease, metadata, original: text })
     }
 
-    /// Reads a tag as Flux does: leniently, but with at least two dots in it.
+    /// Reads a tag as a version: leniently, but with at least two dots in it.
     ///
     /// # Errors
     /// [`VersionError::Invalid`] without two dots, else as [`Version::parse`].

@@ -1,3 +1,5 @@
+//! How credentials are found for an image.
+
 use super::*;
 
 /// Looks `registry/path` up in a config whose users are named by `auths`.
