@@ -216,8 +216,11 @@ async fn interfere(State(pushes): State<Pushes>, request: Request, next: Next) -
     next.run(request).await
 }
 
+/// The writes seen so far, and how many status writes are still to fail.
+type Writes = (Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>);
+
 async fn record_write(
-    State((writes, faults)): State<(Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>)>,
+    State((writes, faults)): State<Writes>,
     request: Request,
     next: Next,
 ) -> Response {
