@@ -46,6 +46,9 @@ const RUNS_MAX: u32 = 32;
 /// six seconds in all, longer than an API server takes to change its leader.
 const PATCHES_MAX: u32 = 6;
 const PATCH_PAUSE: Duration = Duration::from_millis(200);
+/// Automations that run at a time, at least: they wait for one another's pushes more than they work,
+/// and only those that wait together share a push. It is as many as a push takes.
+const AUTOMATIONS_MIN: usize = 200;
 /// Objects of one page when all are listed.
 const PAGE: u32 = 500;
 
@@ -283,7 +286,7 @@ impl Shared {
     }
 
     fn start_runs(self: &Arc<Self>, kind: Kind, runs: &mut JoinSet<(Kind, ObjectKey)>) {
-        let limit = self.context.settings.concurrency.max(1);
+        let limit = self.concurrency(kind);
         loop {
             let key = {
                 let mut queues = self.queues.lock();
@@ -295,6 +298,14 @@ impl Shared {
             };
             let Some(key) = key else { return };
             runs.spawn(run(Arc::clone(self), kind, key));
+        }
+    }
+
+    fn concurrency(&self, kind: Kind) -> usize {
+        let concurrency = self.context.settings.concurrency.max(1);
+        match kind {
+            Kind::ImageUpdateAutomation => concurrency.max(AUTOMATIONS_MIN),
+            Kind::GitRepository | Kind::ImageRepository | Kind::ImagePolicy => concurrency,
         }
     }
 

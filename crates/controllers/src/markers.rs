@@ -89,6 +89,7 @@ impl IndexStore for DiskIndex {
                 }
             }
             transaction.commit()?;
+            tracing::trace!(target: "durable", step = "marker index kept", "Durable step");
             Ok(())
         };
         if let Err(error) = write() {

@@ -90,13 +90,16 @@ impl State {
     pub fn open(folder: &Path) -> Result<State, StateError> {
         create(folder)?;
         let lock = lock(folder)?;
+        tracing::trace!(target: "durable", step = "state folder locked", "Durable step");
         let outdated = check_schema(folder)?;
         restrict(folder)?;
         if outdated {
             drop_caches(folder)?;
         }
         let objects = open_truth(&folder.join("objects.redb"))?;
+        tracing::trace!(target: "durable", step = "object database made", "Durable step");
         let cache = Arc::new(open_cache(&folder.join("cache.redb"))?);
+        tracing::trace!(target: "durable", step = "cache made", "Durable step");
         let mirrors = folder.join("mirrors");
         DirBuilder::new().recursive(true).mode(0o700).create(&mirrors).or_path(&mirrors)?;
         write_schema(folder)?;
@@ -155,6 +158,7 @@ impl State {
             }
         }
         transaction.commit()?;
+        tracing::trace!(target: "durable", step = "statuses kept", "Durable step");
         Ok(())
     }
 
@@ -235,7 +239,10 @@ fn write_schema(folder: &Path) -> Result<(), StateError> {
     let next = folder.join("schema.next");
     fs::write(&next, format!("{SCHEMA}\n")).or_path(&next)?;
     File::open(&next).and_then(|file| file.sync_all()).or_path(&next)?;
-    fs::rename(&next, &path).or_path(&path)
+    tracing::trace!(target: "durable", step = "schema number written", "Durable step");
+    fs::rename(&next, &path).or_path(&path)?;
+    tracing::trace!(target: "durable", step = "schema number replaced", "Durable step");
+    Ok(())
 }
 
 fn drop_caches(folder: &Path) -> Result<(), StateError> {

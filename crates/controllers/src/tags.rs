@@ -154,6 +154,7 @@ impl TagStore {
         let stored = Arc::new(Stored { tags, revision, step, first_seen });
         if let Some(database) = &self.disk {
             write(database, &repository.to_string(), &stored).map_err(failed)?;
+            tracing::trace!(target: "durable", step = "tags kept", "Durable step");
         }
         self.memory.lock().stored.insert(repository.clone(), Arc::clone(&stored));
         Ok(stored)
@@ -186,6 +187,7 @@ impl TagStore {
         }
         if let Some(database) = &self.disk {
             write_guard(database, &policy.to_string(), record.as_ref()).map_err(failed)?;
+            tracing::trace!(target: "durable", step = "guard kept", "Durable step");
         }
         let mut memory = self.memory.lock();
         match record {

@@ -126,6 +126,7 @@ impl Objects {
             self.handle
                 .write_buf_with_known_id(object.kind, &object.data, object.id)
                 .map_err(|error| std::io::Error::other(error.to_string()))?;
+            tracing::trace!(target: "durable", step = "object written", "Durable step");
         }
         Ok(())
     }

@@ -294,7 +294,10 @@ async fn send(
     pack: &[u8],
     capabilities: Option<&Capabilities>,
 ) -> Result<PushReply, RemoteError> {
-    remote.push(request(update, options, pack, capabilities).into()).await
+    tracing::trace!(target: "durable", step = "push to be sent", name = %update.name, "Durable step");
+    let reply = remote.push(request(update, options, pack, capabilities).into()).await;
+    tracing::trace!(target: "durable", step = "push over", name = %update.name, "Durable step");
+    reply
 }
 
 fn request(

@@ -185,6 +185,11 @@ pub(crate) struct Lint {
     pub(crate) output: Output,
 }
 
+/// The number of a durable step at which the process ends as if it were killed, counted from 1.
+///
+/// For tests of what the next run makes of it, and in no help text. Unset, it costs nothing.
+pub(crate) const ABORT_AT: &str = "TAGTIDE_ABORT_AT";
+
 /// The environment, read once at start. The only place that reads it, beside clap's `env`.
 #[derive(Debug)]
 pub(crate) struct Environment {

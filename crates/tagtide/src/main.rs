@@ -4,6 +4,7 @@ mod args;
 mod config;
 mod diff;
 mod error;
+mod fail_point;
 mod folder;
 mod local;
 mod manifests;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use tracing_subscriber::{Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::args::{Cli, Command, Environment, ExplainImage, ExplainSubject, Global, LogEncoding};
 use crate::error::{Outcome, Usage};
@@ -52,8 +54,8 @@ fn main() -> ExitCode {
 }
 
 fn perform(cli: Cli) -> Result<Outcome> {
-    start_logging(&cli.global)?;
     let environment = Environment::of_process();
+    start_logging(&cli.global, &environment)?;
     match cli.command {
         Command::Explain {
             subject: ExplainSubject::Image { subject: ExplainImage::Policy(policy) },
@@ -71,16 +73,19 @@ fn wait(command: impl Future<Output = Result<Outcome>>) -> Result<Outcome> {
     runtime.context("cannot start the runtime")?.block_on(command)
 }
 
-fn start_logging(global: &Global) -> Result<()> {
+fn start_logging(global: &Global, environment: &Environment) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&global.log_level)
         .map_err(|error| Usage(format!("--log-level `{}`: {error}", global.log_level)))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    let started = match global.log_encoding {
-        LogEncoding::Console => builder.with_ansi(false).try_init(),
-        LogEncoding::Json => builder.json().flatten_event(true).try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = match global.log_encoding {
+        LogEncoding::Console => lines.with_ansi(false).boxed(),
+        LogEncoding::Json => lines.json().flatten_event(true).boxed(),
     };
-    started.map_err(|error| anyhow::anyhow!(error)).context("cannot start logging")
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    // Without one the library is told nothing of it: a layer that is not there would still be asked.
+    let started = match fail_point::layer(environment)? {
+        None => subscriber.try_init(),
+        Some(fail_point) => subscriber.with(fail_point).try_init(),
+    };
+    started.context("cannot start logging")
 }

@@ -77,6 +77,7 @@ impl Store {
         for name in ["objects/pack", "objects/info", "refs/heads", "tmp"] {
             fs::create_dir_all(folder.join(name))?;
         }
+        tracing::trace!(target: "durable", step = "mirror folder made", "Durable step");
         fs::write(folder.join("HEAD"), "ref: refs/heads/none\n")?;
         fs::write(folder.join("config"), "[core]\n\trepositoryformatversion = 0\n\tbare = true\n")?;
         Store::at(folder, State::default())
@@ -256,6 +257,7 @@ impl Store {
         );
         let outcome =
             outcome.map_err(|error| IngestError::Remote(RemoteError::Index(error.to_string())))?;
+        tracing::trace!(target: "durable", step = "pack indexed", "Durable step");
         if let Some(keep) = &outcome.keep_path {
             fs::remove_file(keep)?;
         }
@@ -391,5 +393,8 @@ fn parse_shallow(text: &str) -> io::Result<BTreeSet<ObjectId>> {
 pub(crate) fn replace(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     let temporary = folder.join(format!("{name}.new"));
     fs::write(&temporary, text)?;
-    fs::rename(temporary, folder.join(name))
+    tracing::trace!(target: "durable", step = "mirror file written", name, "Durable step");
+    fs::rename(temporary, folder.join(name))?;
+    tracing::trace!(target: "durable", step = "mirror file replaced", name, "Durable step");
+    Ok(())
 }
