@@ -4,8 +4,14 @@
 #[path = "faults/world.rs"]
 mod world;
 
+#[path = "faults/credentials.rs"]
+mod credentials;
 #[path = "faults/eleven.rs"]
 mod eleven;
+#[path = "faults/hostile_git.rs"]
+mod hostile_git;
+#[path = "faults/hostile_registries.rs"]
+mod hostile_registries;
 #[path = "faults/kills.rs"]
 mod kills;
 #[path = "faults/races.rs"]

@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::{DockerRegistry, FaultProxy, GitServer, History};
+use testkit::{
+    DockerRegistry, DockerRegistryOptions, FaultProxy, GitAccess, GitServer, GitServerOptions,
+    History, RegistryAccess,
+};
 
 /// The repository that automations write to.
 pub(crate) const FLEET: &str = "fleet";
@@ -39,15 +42,27 @@ pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
     /// The report, null if there is none.
     pub(crate) report: Value,
+    pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 impl World {
     /// Makes a world whose repository has these files on `main`.
     pub(crate) fn with_files(files: &[(&str, &str)]) -> World {
-        let git = GitServer::start();
+        World::of(GitServer::start(), DockerRegistry::start(), files)
+    }
+
+    /// As [`World::with_files`], but everyone has to say who they are.
+    pub(crate) fn behind_passwords(files: &[(&str, &str)]) -> World {
+        let git = GitServerOptions { access: GitAccess::Basic, ..Default::default() };
+        let registry =
+            DockerRegistryOptions { access: RegistryAccess::Basic, ..Default::default() };
+        let servers = (GitServer::start_with(&git), DockerRegistry::start_with(&registry));
+        World::of(servers.0, servers.1, files)
+    }
+
+    fn of(git: GitServer, registry: DockerRegistry, files: &[(&str, &str)]) -> World {
         git.create_repository(FLEET, files);
-        let registry = DockerRegistry::start();
         World {
             git_proxy: FaultProxy::start(git.address()),
             registry_proxy: FaultProxy::start(registry.address()),
@@ -282,6 +297,7 @@ fn wait(mut command: Command) -> Ran {
     Ran {
         code: status.code(),
         report: serde_json::from_str(&stdout).unwrap_or_default(),
+        stdout,
         stderr: stderr.recv().unwrap_or_default(),
     }
 }
