@@ -92,7 +92,7 @@ pub(crate) fn fuzz(root: &Path, name: &str, seconds: u64) -> Result<()> {
     let seconds = seconds.to_string();
     cargo_with(
         root,
-        &["test", "--release", "--package", owner, "--test", "fuzz", "--", "--nocapture"],
+        &["test", "--profile", "bench", "--package", owner, "--test", "fuzz", "--", "--nocapture"],
         &[("TAGTIDE_FUZZ", name), ("TAGTIDE_FUZZ_SECONDS", &seconds)],
     )
 }
