@@ -10,6 +10,7 @@ use std::{
 };
 
 use api::Kind;
+use automation::marker::Marker;
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use kube::{
@@ -33,7 +34,7 @@ use crate::{
     reconcile::{self, Reconcile},
     report::{Notice, ObjectSummary, Readiness, Reports, Summary},
     scans::Scans,
-    standing::Standing,
+    standing::{self, Standing},
     triggers::Woken,
 };
 
@@ -147,7 +148,7 @@ impl Driver {
         while let Some(kind) = shared.first_busy() {
             if kind == Kind::ImagePolicy && !standing_is_read {
                 standing_is_read = true;
-                crate::standing::read(shared).await;
+                standing::read(shared).await;
             }
             let mut runs = JoinSet::new();
             shared.start_runs(kind, &mut runs);
@@ -164,6 +165,12 @@ impl Driver {
             }
         }
         Ok(self.summary())
+    }
+
+    /// Takes what these markers hold for the choices before, as a run does with those at the tips.
+    pub fn stand_on(&self, markers: &[Marker]) {
+        let mut standing = self.shared.standing.lock();
+        markers.iter().for_each(|marker| standing::note(&mut standing, marker));
     }
 
     /// Returns the objects as last seen.

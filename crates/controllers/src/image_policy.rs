@@ -101,7 +101,8 @@ fn assume(assumed: Option<&ImageRef>, status: &mut ImagePolicyStatus, ctx: &Scop
     if let Some(latest) = assumed {
         return Success::new(format!("assumed to resolve to {latest}"));
     }
-    let message = "unresolved: no choice is assumed and registries are not contacted";
+    let message =
+        "no choice is assumed and registries are not contacted; its markers are left alone";
     ctx.report(|report| {
         report.notices.push(Notice {
             kind: ctx.kind,
@@ -110,7 +111,7 @@ fn assume(assumed: Option<&ImageRef>, status: &mut ImagePolicyStatus, ctx: &Scop
             message: message.to_owned(),
         });
     });
-    Success::new(message)
+    Success::new(format!("unresolved: {message}"))
 }
 
 /// Returns the interval, which only digest reflection `Always` has.

@@ -86,7 +86,8 @@ async fn tip(target: &Target) -> Option<Tip> {
     }
 }
 
-fn note(held: &mut Standing, marker: &Marker) {
+/// Adds what one marker holds.
+pub(crate) fn note(held: &mut Standing, marker: &Marker) {
     let value = match marker.part {
         Part::Tag => Some((None, marker.old.clone())),
         Part::Whole => split(&marker.old),

@@ -29,7 +29,7 @@ pub(crate) struct Global {
     )]
     pub(crate) log_encoding: LogEncoding,
     /// Which log lines are shown: error, warn, info, debug, trace, or tracing directives
-    #[arg(long, global = true, default_value = "warn", env = "TAGTIDE_LOG_LEVEL")]
+    #[arg(long, global = true, default_value = "error", env = "TAGTIDE_LOG_LEVEL")]
     pub(crate) log_level: String,
 }
 

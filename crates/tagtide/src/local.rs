@@ -3,28 +3,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
+use api::Kind;
 use api::image::{ImagePolicy, ImageRef, ImageUpdateAutomation};
-use automation::marker::{self, Found, PolicyName};
+use automation::marker::{self, Found, Marker, PolicyName};
 use automation::update::{self, File, Policies};
-use kube::api::{Api, ListParams};
+use controllers::{ObjectKey, triggers};
+use kube::api::{Api, ListParams, ObjectMeta};
 use kube::core::labels::{Selector, SelectorExt};
 
 use crate::folder::Folder;
-use crate::report::{Change, Problem};
+use crate::report::{Change, Object, Problem};
 
 /// What is to be written where.
 #[derive(Debug, Default)]
 pub(crate) struct Local {
     updates: Vec<Update>,
+    /// Automations that cannot be planned, and why.
+    failed: Vec<Object>,
+    notices: Vec<String>,
 }
 
 /// The work of one automation.
 #[derive(Debug)]
 struct Update {
+    /// Whose work it is; nobody's when choices are assumed without manifests.
+    automation: Option<ObjectKey>,
     path: String,
     policies: Policies,
-    /// Policies that it may write; of the others it knows that they exist.
-    selected: BTreeSet<PolicyName>,
 }
 
 /// What a plan has come to.
@@ -33,6 +38,8 @@ pub(crate) struct Edited {
     pub(crate) files: Vec<EditedFile>,
     pub(crate) changes: Vec<Change>,
     pub(crate) problems: Vec<Problem>,
+    /// Automations that could not be planned, and why. They hurt no others.
+    pub(crate) failed: Vec<Object>,
     pub(crate) notices: Vec<String>,
 }
 
@@ -51,9 +58,9 @@ impl Local {
             .into_iter()
             .map(|((namespace, name), image)| (PolicyName { namespace, name }, Some(image)))
             .collect();
-        let selected = known.keys().cloned().collect();
         let policies = Policies { known, namespace: None, complete: false };
-        Self { updates: vec![Update { path: path.to_owned(), policies, selected }] }
+        let update = Update { automation: None, path: path.to_owned(), policies };
+        Self { updates: vec![update], ..Self::default() }
     }
 
     /// Returns what the automations of an API would write, from the choices that its policies have.
@@ -61,18 +68,40 @@ impl Local {
         let all = ListParams::default();
         let policies = Api::<ImagePolicy>::all(client.clone()).list(&all).await?.items;
         let automations = Api::<ImageUpdateAutomation>::all(client.clone()).list(&all).await?.items;
-        let active = automations.iter().filter(|automation| automation.spec.suspend != Some(true));
-        let updates = active.map(|automation| update_of(automation, &policies));
-        Ok(Self { updates: updates.collect::<Result<_>>()? })
+        let mut local = Self::default();
+        for automation in &automations {
+            let key = key_of(&automation.metadata);
+            if automation.spec.suspend == Some(true) {
+                local.notices.push(format!("ImageUpdateAutomation {key} is suspended"));
+                continue;
+            }
+            match update_of(automation, &policies) {
+                Ok(update) => local.updates.push(update),
+                Err(error) => local.failed.push(failure(&key, "InvalidPolicySelector", &error)),
+            }
+        }
+        Ok(local)
+    }
+
+    /// Returns the markers that the automations may write, as the folder has them now.
+    pub(crate) fn markers(&self, folder: &Folder) -> Vec<Marker> {
+        let mut markers = Vec::new();
+        for update in &self.updates {
+            // The plan itself says what cannot be read.
+            let Ok(files) = read(update, folder, &Edited::default()) else { continue };
+            let own = update.policies.namespace.as_ref();
+            let found = files.into_iter().flat_map(|(_, _, found)| found.markers);
+            markers.extend(found.filter(|marker| Some(&marker.policy.namespace) == own));
+        }
+        markers
     }
 }
 
 fn update_of(automation: &ImageUpdateAutomation, policies: &[ImagePolicy]) -> Result<Update> {
-    let name = automation.metadata.name.as_deref().unwrap_or_default();
-    let namespace = automation.metadata.namespace.clone().unwrap_or_default();
+    let key = key_of(&automation.metadata);
+    let namespace = key.namespace.clone();
     let selector = automation.spec.policy_selector.clone().unwrap_or_default();
-    let selector = Selector::try_from(selector)
-        .with_context(|| format!("ImageUpdateAutomation {namespace}/{name}: policySelector"))?;
+    let selector = Selector::try_from(selector).context("failed to parse policy selector")?;
     let is_selected = |policy: &&ImagePolicy| {
         policy.metadata.namespace.as_ref() == Some(&namespace)
             && selector.matches(policy.metadata.labels.as_ref().unwrap_or(&BTreeMap::new()))
@@ -80,30 +109,51 @@ fn update_of(automation: &ImageUpdateAutomation, policies: &[ImagePolicy]) -> Re
     let selected: BTreeSet<_> = policies.iter().filter(is_selected).map(name_of).collect();
     let known = policies.iter().map(|policy| {
         let name = name_of(policy);
-        let choice = policy.status.as_ref().and_then(|status| status.latest_ref.clone());
-        let choice = choice.filter(|_| selected.contains(&name));
+        let choice = triggers::writable(policy).filter(|_| selected.contains(&name)).cloned();
         (name, choice)
     });
     let policies = Policies { known: known.collect(), namespace: Some(namespace), complete: true };
     let update = automation.spec.update.as_ref();
     let path = update.and_then(|update| update.path.clone()).unwrap_or_default();
-    Ok(Update { path, policies, selected })
+    Ok(Update { automation: Some(key), path, policies })
 }
 
 fn name_of(policy: &ImagePolicy) -> PolicyName {
-    PolicyName {
-        namespace: policy.metadata.namespace.clone().unwrap_or_default(),
-        name: policy.metadata.name.clone().unwrap_or_default(),
+    let ObjectKey { namespace, name } = key_of(&policy.metadata);
+    PolicyName { namespace, name }
+}
+
+fn key_of(metadata: &ObjectMeta) -> ObjectKey {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    ObjectKey::new(text(&metadata.namespace), text(&metadata.name))
+}
+
+fn failure(automation: &ObjectKey, reason: &str, error: &anyhow::Error) -> Object {
+    Object {
+        kind: Kind::ImageUpdateAutomation.to_string(),
+        namespace: automation.namespace.clone(),
+        name: automation.name.clone(),
+        ready: false,
+        reason: reason.to_owned(),
+        message: format!("{error:#}"),
     }
 }
 
 /// Plans every update in turn, each on what the ones before it leave.
-pub(crate) fn plan(local: &Local, folder: &Folder) -> Result<Edited> {
-    let mut edited = Edited::default();
+pub(crate) fn plan(local: Local, folder: &Folder) -> Result<Edited> {
+    let Local { updates, failed, notices } = local;
+    let mut edited = Edited { failed, notices, ..Edited::default() };
     let mut unresolved = BTreeSet::new();
     let mut elsewhere = BTreeSet::new();
-    for update in &local.updates {
-        let files = read(update, folder, &edited)?;
+    for update in &updates {
+        let files = match (read(update, folder, &edited), &update.automation) {
+            (Ok(files), _) => files,
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(automation)) => {
+                edited.failed.push(failure(automation, "UpdateFailed", &error));
+                continue;
+            }
+        };
         let known = &update.policies.known;
         let named = files.iter().flat_map(|(_, _, found)| &found.markers);
         elsewhere.extend(
@@ -115,7 +165,10 @@ pub(crate) fn plan(local: &Local, folder: &Folder) -> Result<Edited> {
         let views: Vec<_> =
             files.iter().map(|(path, bytes, found)| File { path, bytes, found }).collect();
         let changes = update::plan(&views, &update.policies);
-        unresolved.extend(changes.unresolved.intersection(&update.selected).cloned());
+        // Of policies in manifests their own notices tell.
+        if update.automation.is_none() {
+            unresolved.extend(changes.unresolved);
+        }
         edited.problems.extend(changes.problems.into_iter().map(Problem::from));
         for file in changes.files {
             let planned = file.changes.iter().map(|change| Change::planned(&file.path, change));
@@ -124,7 +177,7 @@ pub(crate) fn plan(local: &Local, folder: &Folder) -> Result<Edited> {
             edited.replace(file.path, old.map(|(_, bytes, _)| bytes), file.new_bytes);
         }
     }
-    let is_open = local.updates.iter().any(|update| !update.policies.complete);
+    let is_open = updates.iter().any(|update| !update.policies.complete);
     unresolved.extend(elsewhere.into_iter().filter(|_| is_open));
     edited.notices.extend(
         unresolved

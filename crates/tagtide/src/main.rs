@@ -9,6 +9,7 @@ mod folder;
 mod local;
 mod manifests;
 mod report;
+mod secrets;
 mod session;
 mod ui;
 mod commands {

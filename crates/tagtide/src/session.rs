@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
 use api::Kind;
 use api::annotation;
 use api::image::ImageRepository;
 use apiserver::Server;
+use automation::marker::Marker;
 use clock::Clock;
 use controllers::state::State;
 use controllers::tags::TagStore;
@@ -19,6 +21,8 @@ use serde_json::{Value, json};
 use crate::config::{self, Credentials};
 use crate::manifests::{self, Loaded, Manifest};
 use crate::report::{self, Problem};
+use crate::secrets::Secrets;
+use crate::ui::count;
 
 /// Everything of one run.
 pub(crate) struct Session {
@@ -55,13 +59,10 @@ impl Session {
             server.install_yaml(definition).context("installing our own definitions")?;
         }
         let mut notices = loaded.notices;
-        notices.extend(skipped(&loaded.skipped));
+        let secrets = Secrets::of(&loaded.objects, &loaded.encrypted, &credentials, &settings);
+        notices.extend(skipped(&loaded.skipped, secrets.n_encrypted));
         notices.extend(credentials.notices);
-        let unresolved =
-            loaded.encrypted.iter().filter(|key| !credentials.secrets.contains_key(key));
-        notices.extend(unresolved.map(|(namespace, name)| {
-            format!("Secret {namespace}/{name} is encrypted and unresolved; give it with --secret")
-        }));
+        notices.extend(secrets.missing);
         let (objects, ambiguous) = manifests::settle(loaded.objects, |manifest| {
             // Whether the API takes it alone, which a patch of another object is not.
             apiserver_takes(&manifest.value)
@@ -79,6 +80,8 @@ impl Session {
             }
         }
         let clock = doors.clock.clone();
+        let fallback = Some(Arc::new(credentials.fallback));
+        let settings = Settings { keeps_state: state.is_some(), fallback, ..settings };
         let driver = driver(&server, doors, state.as_ref(), settings)?;
         Ok(Self { driver, server, clock, state, refused, problems, notices })
     }
@@ -91,6 +94,11 @@ impl Session {
             state.keep_statuses(statuses.iter().map(|(kind, key, status)| (*kind, key, status)))?;
         }
         Ok(summary)
+    }
+
+    /// Takes what these markers hold for the choices before.
+    pub(crate) fn stand_on(&self, markers: &[Marker]) {
+        self.driver.stand_on(markers);
     }
 
     /// Returns a client of the API that the objects live in.
@@ -158,7 +166,7 @@ fn driver(
         tags: state.map_or_else(TagStore::in_memory, |state| TagStore::on_disk(state.cache())),
         cache: state.map(State::cache),
         clock,
-        settings: Settings { keeps_state: state.is_some(), ..settings },
+        settings,
     }))
 }
 
@@ -222,9 +230,12 @@ fn load_secret(
     Ok(())
 }
 
-fn skipped(kinds: &BTreeMap<String, usize>) -> Option<String> {
-    let n_objects: usize = kinds.values().sum();
-    let kinds: Vec<_> = kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
-    (n_objects > 0)
-        .then(|| format!("skipped {n_objects} objects of other kinds: {}", kinds.join(", ")))
+fn skipped(kinds: &BTreeMap<String, usize>, n_encrypted: usize) -> Option<String> {
+    let others: usize = kinds.values().sum();
+    let mut kinds: Vec<_> = kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+    if n_encrypted > 0 {
+        kinds.push(format!("{n_encrypted} encrypted Secret"));
+    }
+    let skipped = count(others + n_encrypted, "object");
+    (!kinds.is_empty()).then(|| format!("skipped {skipped} of other kinds: {}", kinds.join(", ")))
 }

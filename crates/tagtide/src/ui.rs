@@ -27,6 +27,12 @@ impl Ui {
     }
 }
 
+/// Returns a number with its noun, such as `1 file` or `2 files`.
+pub(crate) fn count(n: usize, noun: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {noun}{plural}")
+}
+
 fn ignore_broken_pipe(result: std::io::Result<()>) -> Result<()> {
     match result {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),

@@ -1,9 +1,15 @@
 //! The binary as a user has it: a real registry, a real Git server, and stock git as the judge.
 
 mod end_to_end {
+    mod credentials;
+    mod demo;
     mod environments;
+    mod explain;
     mod held;
     mod image_loop;
+    mod isolation;
+    mod lint;
+    mod plan;
     mod state;
     pub(crate) mod world;
 }

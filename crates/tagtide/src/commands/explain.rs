@@ -115,10 +115,10 @@ fn read_tags(args: &ExplainPolicy) -> Result<TagList> {
     let path = args.tags_json.as_deref().unwrap_or(Path::new("-"));
     let text = read_text(path)?;
     let value: Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is not JSON", name_of(path)))?;
     let array = if value.is_object() { &value["tags"] } else { &value };
     let wrong =
-        || anyhow!("{} is neither an array of strings nor an object with `tags`", path.display());
+        || anyhow!("{} is neither an array of strings nor an object with `tags`", name_of(path));
     let tags = array.as_array().ok_or_else(wrong)?.iter().map(Value::as_str);
     tags.collect::<Option<Vec<_>>>().ok_or_else(wrong).map(|tags| tags.into_iter().collect())
 }
@@ -128,9 +128,13 @@ fn lines(text: &str) -> TagList {
     text.strip_suffix('\n').unwrap_or(text).split('\n').filter(|_| !text.is_empty()).collect()
 }
 
+fn name_of(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+}
+
 fn read_text(path: &Path) -> Result<String> {
     let mut text = String::new();
-    let name = path.display();
+    let name = name_of(path);
     let mut take =
         |reader: &mut dyn Read| reader.take(TAGS_BYTES_MAX + 1).read_to_string(&mut text);
     let read = if path == Path::new("-") {
@@ -167,7 +171,8 @@ fn print(explanation: &Explanation<'_>, output: Output, ui: &Ui) -> Result<()> {
     if output == Output::Json {
         return ui.json(explanation);
     }
-    let width = explanation.tags.iter().map(|tag| tag.tag.chars().count()).max().unwrap_or(0);
+    let width =
+        explanation.tags.iter().map(|tag| tag.tag.escape_debug().count()).max().unwrap_or(0);
     let verdicts =
         [Verdict::NotVersion, Verdict::OutOfRange, Verdict::NotNumber, Verdict::RunnerUp];
     let verdict_width = verdicts.iter().map(|verdict| verdict.as_str().len()).max().unwrap_or(0);

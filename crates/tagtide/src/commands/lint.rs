@@ -10,7 +10,7 @@ use crate::args::{Lint, Output};
 use crate::error::Outcome;
 use crate::folder::Folder;
 use crate::report::{Problem, Report};
-use crate::ui::Ui;
+use crate::ui::{Ui, count};
 
 /// ImagePolicies that a folder defines; one whose manifest names no namespace may be in any.
 type Defined = BTreeSet<(Option<String>, String)>;
@@ -32,10 +32,9 @@ pub(crate) fn run(lint: &Lint, ui: &Ui) -> Result<Outcome> {
         Output::Text => {
             let lines = report.problems.iter().map(|problem| format!("{problem}\n"));
             ui.data(&lines.collect::<String>())?;
-            let n_markers: usize = marked.iter().map(|file| file.found.markers.len()).sum();
-            let n_files = marked.len();
-            let n_broken = report.problems.len();
-            ui.note(&format!("{n_markers} markers in {n_files} files, {n_broken} broken"))?;
+            let n_markers = marked.iter().map(|file| file.found.markers.len()).sum();
+            let (markers, files) = (count(n_markers, "sound marker"), count(marked.len(), "file"));
+            ui.note(&format!("{markers} in {files}, {}", count(report.problems.len(), "problem")))?;
         }
     }
     Ok(if report.problems.is_empty() { Outcome::Done } else { Outcome::Failed })

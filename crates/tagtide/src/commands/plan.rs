@@ -15,7 +15,7 @@ use crate::error::{Outcome, Usage};
 use crate::folder::Folder;
 use crate::local::{self, Local};
 use crate::report::{self, Report};
-use crate::ui::Ui;
+use crate::ui::{Ui, count};
 
 /// What there is to print, wherever it was planned.
 struct Planned {
@@ -23,6 +23,8 @@ struct Planned {
     /// A heading and its diffs, an automation each.
     diffs: Vec<(String, String)>,
     has_failed: bool,
+    /// Whether the changes are in the files already.
+    is_written: bool,
 }
 
 pub(crate) async fn run(args: &Plan, environment: &Environment, ui: &Ui) -> Result<Outcome> {
@@ -82,7 +84,12 @@ async fn plan_remote(
         *diffs.entry(heading).or_default() += &diff::unified(&edit.file, &edit.old, &edit.new);
     }
     let has_failed = finished.has_failed || finished.has_broken_markers;
-    Ok(Planned { report: finished.report, diffs: diffs.into_iter().collect(), has_failed })
+    Ok(Planned {
+        report: finished.report,
+        diffs: diffs.into_iter().collect(),
+        has_failed,
+        is_written: false,
+    })
 }
 
 /// Plans on the files of a local folder, and writes them if that is asked for.
@@ -107,6 +114,8 @@ async fn plan_folder(
         };
         let state = args.state.folder.as_deref();
         let session = run::open_without_sources(&args.manifests, environment, state, settings)?;
+        let before = Local::of(&session.client()).await?;
+        session.stand_on(&before.markers(folder));
         let summary = session.run().await?;
         let local = Local::of(&session.client()).await?;
         let finished = Finished::new(session, summary);
@@ -116,18 +125,19 @@ async fn plan_folder(
         has_failed = resolves && finished.has_failed;
         local
     };
-    let edited = local::plan(&local, folder)?;
+    let edited = local::plan(local, folder)?;
     edited.notices.iter().try_for_each(|notice| ui.note(&format!("notice: {notice}")))?;
     let diffs = edited.files.iter().map(|file| diff::unified(&file.path, &file.old, &file.new));
     let diffs = vec![(folder.display(), diffs.collect())];
     if args.write {
         edited.files.iter().try_for_each(|file| folder.write(&file.path, &file.new))?;
     }
-    has_failed |= !edited.problems.is_empty();
+    has_failed |= !edited.problems.is_empty() || !edited.failed.is_empty();
+    report.objects.extend(edited.failed);
     report.changes.extend(edited.changes);
     report.problems.extend(edited.problems);
     report.sort();
-    Ok(Planned { report, diffs, has_failed })
+    Ok(Planned { report, diffs, has_failed, is_written: args.write })
 }
 
 fn by_key(assumed: BTreeMap<(String, String), ImageRef>) -> BTreeMap<ObjectKey, ImageRef> {
@@ -153,5 +163,7 @@ fn print(planned: &Planned, ui: &Ui) -> Result<()> {
     planned.report.problems.iter().try_for_each(|problem| ui.note(&problem.to_string()))?;
     let n_files = planned.report.changes.iter().map(|change| &change.file);
     let n_files = n_files.collect::<std::collections::BTreeSet<_>>().len();
-    ui.note(&format!("{} values would change in {n_files} files", planned.report.changes.len()))
+    let values = count(planned.report.changes.len(), "value");
+    let changed = if planned.is_written { "changed" } else { "would change" };
+    ui.note(&format!("{values} {changed} in {}", count(n_files, "file")))
 }

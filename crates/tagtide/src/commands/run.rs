@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::Result;
 use clock::Clock;
-use controllers::report::Readiness;
 use controllers::{Settings, Summary};
 
 use crate::args::{Environment, Manifests, Output, Run};
@@ -104,9 +103,6 @@ impl Finished {
         let mut notices = Vec::new();
         let has_failed = !summary.is_ok();
         let has_broken_markers = !summary.report.problems.is_empty();
-        let skipped = summary.objects.iter().filter(|object| object.ready == Readiness::Skipped);
-        notices
-            .extend(skipped.map(|object| format!("{} {} is suspended", object.kind, object.key)));
         notices.extend(summary.report.notices.iter().map(|notice| {
             format!("{} {}: {}: {}", notice.kind, notice.key, notice.reason, notice.message)
         }));
@@ -126,7 +122,12 @@ fn print(finished: &Finished, ui: &Ui) -> Result<()> {
     let Report { objects, changes, commits, problems } = &finished.report;
     let mut text = String::new();
     for report::Object { kind, namespace, name, ready, reason, message } in objects {
-        let mark = if *ready { "✔" } else { "✗" };
+        let mark = match reason.as_str() {
+            _ if *ready => "✔",
+            // Nobody looked at it, as its spec asks.
+            "Suspended" => "-",
+            _ => "✗",
+        };
         let reason = if *ready { String::new() } else { format!("{reason}: ") };
         text += &format!("{mark} {kind} {namespace}/{name}  {reason}{message}\n");
     }

@@ -3,13 +3,15 @@
 use std::{
     fs,
     io::Write as _,
+    ops::Deref,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
 use tempfile::TempDir;
 use testkit::{
-    DockerRegistry, GitAccess, GitServer, GitServerOptions, PASSWORD, Repositories, USERNAME,
+    DockerRegistry, DockerRegistryOptions, GitAccess, GitServer, GitServerOptions, PASSWORD,
+    RegistryAccess, Repositories, USERNAME,
 };
 
 /// The repository that the manifests write to.
@@ -34,11 +36,18 @@ pub(crate) const SECRET: &str = include_str!("secret.yaml");
 /// A release whose values hold the marker of [`LOOP`].
 pub(crate) const HELM_RELEASE: &str = include_str!("helm_release.yaml");
 
-/// The machine of one test.
+/// A folder to work in, and the binary.
+pub(crate) struct Desk {
+    folder: TempDir,
+    /// Texts of the manifests, and what stands for them on this machine.
+    names: Vec<(&'static str, String)>,
+}
+
+/// The machine of one test: a desk, a registry and a Git server.
 pub(crate) struct World {
     pub(crate) registry: DockerRegistry,
     pub(crate) git: GitServer,
-    folder: TempDir,
+    desk: Desk,
 }
 
 /// How a run of the binary ended.
@@ -48,63 +57,43 @@ pub(crate) struct Ran {
     pub(crate) stderr: String,
 }
 
-impl World {
-    /// Starts a registry with [`TAGS`] and a Git server with [`HELM_RELEASE`] on `dev`, behind a
-    /// password, and writes the manifests.
-    pub(crate) fn of_the_loop() -> World {
-        let world = World::with_files(&[(RELEASE, HELM_RELEASE)]);
-        world.write("manifests/loop.yaml", LOOP);
-        world.write("manifests/secret.yaml", SECRET);
-        world
+impl Desk {
+    pub(crate) fn new() -> Desk {
+        Desk::with_names(Vec::new())
     }
 
-    /// As [`World::of_the_loop`], with these files in the repository and no manifests.
-    pub(crate) fn with_files<B: AsRef<[u8]>>(files: &[(&str, B)]) -> World {
-        let options = GitServerOptions { access: GitAccess::Basic, ..Default::default() };
-        let world = World {
-            registry: DockerRegistry::start(),
-            git: GitServer::start_with(&options),
-            folder: tempfile::tempdir().expect("a temporary folder"),
-        };
-        for folder in ["home", "tmp", "manifests"] {
-            fs::create_dir(world.path(folder)).expect("a new folder");
+    fn with_names(names: Vec<(&'static str, String)>) -> Desk {
+        let desk = Desk { folder: tempfile::tempdir().expect("a temporary folder"), names };
+        for folder in ["home", "tmp"] {
+            fs::create_dir(desk.path(folder)).expect("a new folder");
         }
-        world.repositories().create(FLEET, "dev", files);
-        world.push(&TAGS);
-        world
+        desk
     }
 
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
     }
 
-    /// Writes a file with the hosts of this world in it.
+    /// Writes a file with the hosts of this machine in it.
     pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a folder");
         fs::write(path, self.fill_in(text)).expect("a file");
     }
 
-    /// Returns `text` with the hosts of this world in place of the made-up ones.
+    /// Returns a file with made-up hosts in place of those of this machine.
+    #[track_caller]
+    pub(crate) fn read(&self, path: &str) -> String {
+        self.normalise(&fs::read(self.path(path)).expect("a file"))
+    }
+
+    /// Returns `text` with the hosts of this machine in place of the made-up ones.
     pub(crate) fn fill_in(&self, text: &str) -> String {
-        text.replace("https://git.example/", self.git.url("").as_str().trim_end_matches(".git"))
-            .replace("registry.example", &self.registry.host())
-            .replace("USERNAME", USERNAME)
-            .replace("PASSWORD", PASSWORD)
+        let text = text.replace("USERNAME", USERNAME).replace("PASSWORD", PASSWORD);
+        self.names.iter().fold(text, |text, (name, real)| text.replace(name, real))
     }
 
-    /// Makes the registry have these tags of [`IMAGE`] too.
-    pub(crate) fn push(&self, tags: &[&str]) {
-        for tag in tags {
-            self.registry.push_tag(IMAGE, tag);
-        }
-    }
-
-    pub(crate) fn repositories(&self) -> &Repositories {
-        self.git.repositories()
-    }
-
-    /// Runs the binary in the folder of this world and waits for its end.
+    /// Runs the binary in the folder and waits for its end.
     #[track_caller]
     pub(crate) fn tagtide(&self, args: &[&str]) -> Ran {
         self.finish(self.command(args).output())
@@ -132,7 +121,7 @@ impl World {
         command
     }
 
-    /// Returns what came out, with the hosts and folders of this world made the same in every run.
+    /// Returns what came out, with hosts and folders made the same in every run.
     #[track_caller]
     pub(crate) fn finish(&self, output: std::io::Result<Output>) -> Ran {
         let Output { status, stdout, stderr } = output.expect("the binary starts");
@@ -149,10 +138,8 @@ impl World {
 
     fn normalise(&self, bytes: &[u8]) -> String {
         let text = String::from_utf8(bytes.to_vec()).expect("the binary prints UTF-8");
-        let text = text
-            .replace(&self.registry.host(), "registry.example")
-            .replace(&self.git.address().to_string(), "git.example")
-            .replace(&format!("{}/", self.folder.path().display()), "");
+        let text = text.replace(&format!("{}/", self.folder.path().display()), "");
+        let text = self.names.iter().fold(text, |text, (name, real)| text.replace(real, name));
         let lines = text.split_inclusive('\n').map(|line| match line.split_once(' ') {
             Some((time, rest)) if time.starts_with("20") && time.ends_with('Z') => {
                 format!("TIME {rest}")
@@ -160,6 +147,62 @@ impl World {
             _ => line.to_owned(),
         });
         mask_ids(&lines.collect::<String>())
+    }
+}
+
+impl Deref for World {
+    type Target = Desk;
+
+    fn deref(&self) -> &Desk {
+        &self.desk
+    }
+}
+
+impl World {
+    /// Starts a registry with [`TAGS`] and a Git server with [`HELM_RELEASE`] on `dev`, behind a
+    /// password, and writes the manifests.
+    pub(crate) fn of_the_loop() -> World {
+        let world = World::with_files(&[(RELEASE, HELM_RELEASE)]);
+        world.write("manifests/loop.yaml", LOOP);
+        world.write("manifests/secret.yaml", SECRET);
+        world
+    }
+
+    /// As [`World::of_the_loop`], with these files in the repository and no manifests.
+    pub(crate) fn with_files<B: AsRef<[u8]>>(files: &[(&str, B)]) -> World {
+        World::start(files, RegistryAccess::Anonymous, GitAccess::Basic)
+    }
+
+    /// As [`World::with_files`], for whoever may use the servers.
+    pub(crate) fn start<B: AsRef<[u8]>>(
+        files: &[(&str, B)],
+        registry: RegistryAccess,
+        git: GitAccess,
+    ) -> World {
+        let options = DockerRegistryOptions { access: registry, ..Default::default() };
+        let registry = DockerRegistry::start_with(&options);
+        let git = GitServer::start_with(&GitServerOptions { access: git, ..Default::default() });
+        let names = vec![
+            ("https://git.example/", format!("http://{}/", git.address())),
+            ("git.example", git.address().to_string()),
+            ("registry.example", registry.host()),
+        ];
+        let world = World { registry, git, desk: Desk::with_names(names) };
+        fs::create_dir(world.path("manifests")).expect("a new folder");
+        world.repositories().create(FLEET, "dev", files);
+        world.push(&TAGS);
+        world
+    }
+
+    /// Makes the registry have these tags of [`IMAGE`] too.
+    pub(crate) fn push(&self, tags: &[&str]) {
+        for tag in tags {
+            self.registry.push_tag(IMAGE, tag);
+        }
+    }
+
+    pub(crate) fn repositories(&self) -> &Repositories {
+        self.git.repositories()
     }
 
     /// Runs stock git in [`FLEET`].
