@@ -6,6 +6,7 @@
 
 mod class;
 mod error;
+mod linear;
 mod parse;
 mod template;
 mod text;
@@ -14,6 +15,7 @@ pub use error::{Error, ErrorKind};
 pub use parse::HEIGHT_MAX;
 pub use template::Template;
 
+use linear::Linear;
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Input, meta};
 use std::borrow::Cow;
@@ -36,6 +38,8 @@ const DEEP_STACK_BYTES: usize = 32 << 20;
 pub struct Regexp {
     pattern: String,
     regex: meta::Regex,
+    /// The faster way, where there is one.
+    linear: Option<Linear>,
     names: Vec<String>,
 }
 
@@ -80,7 +84,8 @@ impl Regexp {
         let parsed = parse::parse(pattern)?;
         let regex = build(&parsed).ok_or_else(|| Error::new(ErrorKind::Large, pattern))?;
         let pattern = String::from_utf8_lossy(pattern).into_owned();
-        Ok(Regexp { pattern, regex, names: parsed.names })
+        let linear = Linear::new(&parsed.hir);
+        Ok(Regexp { pattern, regex, linear, names: parsed.names })
     }
 
     /// Returns the pattern it was compiled from.
@@ -100,7 +105,10 @@ impl Regexp {
 
     /// Reports whether the text holds a match.
     pub fn is_match_str(&self, text: &str) -> bool {
-        self.regex.is_match(text)
+        match &self.linear {
+            Some(linear) => linear.is_match(text),
+            None => self.regex.is_match(text),
+        }
     }
 
     /// Returns the template filled from the leftmost match, or nothing without a match.
@@ -108,8 +116,11 @@ impl Regexp {
     /// For a few texts; a [`Matcher`] is for many.
     pub fn expand_str<'t>(&self, template: &Template, text: &'t str) -> Option<Cow<'t, str>> {
         let mut slots = vec![None; 2 * self.names.len()];
-        self.regex.search_slots(&Input::new(text), &mut slots)?;
-        Some(fill(template, &slots, text))
+        let found = match &self.linear {
+            Some(linear) => linear.search(text, &mut slots),
+            None => self.regex.search_slots(&Input::new(text), &mut slots).is_some(),
+        };
+        found.then(|| fill(template, &slots, text))
     }
 
     /// Returns the leftmost match, or nothing.
@@ -248,15 +259,23 @@ impl Iterator for Matches<'_, '_> {
 impl Matcher<'_> {
     /// Reports whether the text holds a match.
     pub fn is_match(&mut self, text: &str) -> bool {
+        if let Some(linear) = &self.regexp.linear {
+            return linear.is_match(text);
+        }
         let input = Input::new(text).earliest(true);
         self.regexp.regex.search_half_with(&mut self.cache, &input).is_some()
     }
 
     /// Returns the template filled from the leftmost match, or nothing without a match.
     pub fn expand<'t>(&mut self, template: &Template, text: &'t str) -> Option<Cow<'t, str>> {
-        let input = Input::new(text);
-        self.regexp.regex.search_slots_with(&mut self.cache, &input, &mut self.slots)?;
-        Some(fill(template, &self.slots, text))
+        let found = match &self.regexp.linear {
+            Some(linear) => linear.search(text, &mut self.slots),
+            None => {
+                let (regex, input) = (&self.regexp.regex, Input::new(text));
+                regex.search_slots_with(&mut self.cache, &input, &mut self.slots).is_some()
+            }
+        };
+        found.then(|| fill(template, &self.slots, text))
     }
 }
 

@@ -55,8 +55,16 @@ pub(super) fn latest<'t>(
     choices: impl Iterator<Item = Choice<'t>>,
 ) -> Result<Choice<'t>, SelectError> {
     let mut best: Option<(Number, Choice<'t>)> = None;
+    let mut best_whole = None;
     let mut offenders = Vec::new();
     for choice in choices {
+        let whole = whole(choice.value.as_bytes());
+        // Most are worse than the best, and tell it as machine words.
+        if let (Some(whole), Some(best)) = (whole, best_whole)
+            && order.apply(u64::cmp(&whole, &best)).is_lt()
+        {
+            continue;
+        }
         let Ok(number) = Number::parse(&choice.value) else {
             offenders.push(choice.value);
             continue;
@@ -70,6 +78,7 @@ pub(super) fn latest<'t>(
         });
         if better {
             best = Some((number, choice));
+            best_whole = whole;
         }
     }
     if !offenders.is_empty() {
@@ -105,17 +114,7 @@ impl Number {
 
     /// Reads one to nineteen digits: what almost every number is.
     fn plain(text: &[u8]) -> Option<Number> {
-        if text.is_empty() || text.len() > HEAD_DIGITS {
-            return None;
-        }
-        let mut value: u64 = 0;
-        for &b in text {
-            let digit = b.wrapping_sub(b'0');
-            if digit > 9 {
-                return None;
-            }
-            value = value * 10 + u64::from(digit);
-        }
+        let value = whole(text)?;
         if value == 0 {
             return Some(Number::zero());
         }
@@ -182,6 +181,40 @@ const POWERS_OF_TEN: [u64; HEAD_DIGITS] = {
     }
     powers
 };
+
+/// Reads one to nineteen digits and nothing else.
+fn whole(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || text.len() > HEAD_DIGITS {
+        return None;
+    }
+    let (mut value, mut rest) = (0, text);
+    while let Some((digits, after)) = rest.split_first_chunk::<8>() {
+        value = value * 100_000_000 + eight_digits(u64::from_le_bytes(*digits))?;
+        rest = after;
+    }
+    for &byte in rest {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + u64::from(digit);
+    }
+    Some(value)
+}
+
+/// Reads eight digits at once, the first in the lowest byte.
+fn eight_digits(bytes: u64) -> Option<u64> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // Of a digit neither `0` can be taken away with a borrow nor 0x46 added without staying below 0x80.
+    let outside = bytes.wrapping_sub(ONES * 0x30) | bytes.wrapping_add(ONES * 0x46);
+    if (outside | bytes) & (ONES * 0x80) != 0 {
+        return None;
+    }
+    // Neighbours are joined to numbers of two, then four, then eight digits.
+    let pairs = (bytes & (ONES * 0x0F)).wrapping_mul(10 << 8 | 1) >> 8 & 0x00FF_00FF_00FF_00FF;
+    let fours = pairs.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_FFFF_0000_FFFF;
+    Some(fours.wrapping_mul(10_000 << 32 | 1) >> 32)
+}
 
 /// Reports whether the text after the sign is NaN or an infinity; NaN takes no sign.
 fn is_not_finite(text: &[u8], signed: bool) -> bool {

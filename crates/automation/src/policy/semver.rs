@@ -15,6 +15,10 @@ pub(super) fn latest<'t>(
     let mut best_numbers = (0, 0, 0);
     for choice in choices {
         any = true;
+        // A lower major number decides, whatever follows it.
+        if best.is_some() && major(&choice.value).is_some_and(|major| major < best_numbers.0) {
+            continue;
+        }
         let Ok(version) = Version::parse_tag(&choice.value) else { continue };
         let numbers = (version.major(), version.minor(), version.patch());
         // Most tags are no better than the best: the range is asked last.
@@ -32,6 +36,17 @@ pub(super) fn latest<'t>(
         }
     }
     best.ok_or(if any { SelectError::NoVersion } else { SelectError::Empty })
+}
+
+/// Returns the major number that the text has if it is a version at all.
+fn major(text: &str) -> Option<u64> {
+    let digits = text.strip_prefix('v').unwrap_or(text).as_bytes();
+    let n_digits = digits.iter().position(|byte| !byte.is_ascii_digit())?;
+    // Nineteen digits fit.
+    if !(1..=19).contains(&n_digits) {
+        return None;
+    }
+    Some(digits[..n_digits].iter().fold(0, |value, byte| value * 10 + u64::from(byte - b'0')))
 }
 
 /// Reports whether the choice goes before the best so far, which has the same three numbers.

@@ -1,0 +1,307 @@
+//! A matcher for the expressions that filters mostly are: anchored, and readable in one way only.
+//!
+//! `^v(?P<v>[0-9]+\.[0-9]+)$` is a row of literals and repeated classes in which no class can take
+//! what follows it. Such an expression matches in at most one way, so that a single pass over the
+//! text, without states and without a way back, finds what every other engine finds. All else is
+//! left to `regex-automata`.
+
+use regex_automata::util::primitives::NonMaxUsize;
+use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
+
+/// The most steps: more would be slower than an automaton is.
+const STEPS_MAX: usize = 64;
+
+/// An expression that matches in at most one way.
+#[derive(Debug, Clone)]
+pub(super) struct Linear {
+    steps: Vec<Step>,
+    /// Whether the match must reach the end of the text.
+    to_end: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Literal(Box<[u8]>),
+    Repeat(Repeat),
+    /// Notes the place in a slot: a group begins or ends.
+    Save(usize),
+}
+
+/// A class of bytes, as often as it goes.
+#[derive(Debug, Clone)]
+struct Repeat {
+    class: Box<Set>,
+    min: usize,
+    max: usize,
+}
+
+/// Which bytes belong to a class.
+type Set = [bool; 256];
+
+impl Linear {
+    /// Returns the matcher, if the expression is so simple.
+    pub(super) fn new(hir: &Hir) -> Option<Linear> {
+        let HirKind::Concat(parts) = hir.kind() else { return None };
+        let (first, mut parts) = parts.split_first()?;
+        if *first.kind() != HirKind::Look(Look::Start) {
+            return None;
+        }
+        let mut to_end = false;
+        if let Some((last, before)) = parts.split_last()
+            && *last.kind() == HirKind::Look(Look::End)
+        {
+            (parts, to_end) = (before, true);
+        }
+        let mut steps = Vec::new();
+        parts.iter().try_for_each(|part| collect(part, &mut steps))?;
+        is_unique(&steps).then_some(Linear { steps, to_end })
+    }
+
+    /// Reports whether the text matches, and fills the slots of all groups if it does.
+    pub(super) fn search(&self, text: &str, slots: &mut [Option<NonMaxUsize>]) -> bool {
+        let bytes = text.as_bytes();
+        let Some(end) = self.run(bytes, |slot, at| set(slots, slot, at)) else { return false };
+        set(slots, 0, 0);
+        set(slots, 1, end);
+        true
+    }
+
+    /// Reports whether the text matches.
+    pub(super) fn is_match(&self, text: &str) -> bool {
+        self.run(text.as_bytes(), |_, _| ()).is_some()
+    }
+
+    /// Returns where the match ends.
+    fn run(&self, text: &[u8], mut save: impl FnMut(usize, usize)) -> Option<usize> {
+        let mut rest = text;
+        for step in &self.steps {
+            match step {
+                Step::Literal(literal) => rest = rest.strip_prefix(&literal[..])?,
+                Step::Repeat(repeat) => rest = repeat.skip(rest)?,
+                Step::Save(slot) => save(*slot, text.len() - rest.len()),
+            }
+        }
+        (rest.is_empty() || !self.to_end).then(|| text.len() - rest.len())
+    }
+}
+
+impl Repeat {
+    /// Passes over what belongs to the class.
+    fn skip<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
+        let other = text.iter().position(|byte| !self.class[usize::from(*byte)]);
+        let count = other.unwrap_or(text.len()).min(self.max);
+        if count < self.min { None } else { Some(&text[count..]) }
+    }
+}
+
+fn set(slots: &mut [Option<NonMaxUsize>], slot: usize, at: usize) {
+    if let Some(slot) = slots.get_mut(slot) {
+        *slot = NonMaxUsize::new(at);
+    }
+}
+
+/// Adds the steps of a part, or returns nothing if it is not simple.
+fn collect(hir: &Hir, steps: &mut Vec<Step>) -> Option<()> {
+    if steps.len() >= STEPS_MAX {
+        return None;
+    }
+    match hir.kind() {
+        HirKind::Empty => {}
+        HirKind::Literal(literal) => steps.push(Step::Literal(literal.0.clone())),
+        HirKind::Class(class) => {
+            let class = ascii(class)?;
+            steps.push(Step::Repeat(Repeat { class, min: 1, max: 1 }));
+        }
+        HirKind::Repetition(repetition) => steps.push(Step::Repeat(repeat(repetition)?)),
+        HirKind::Capture(capture) => {
+            let slot = 2 * usize::try_from(capture.index).ok()?;
+            steps.push(Step::Save(slot));
+            collect(&capture.sub, steps)?;
+            steps.push(Step::Save(slot + 1));
+        }
+        HirKind::Concat(parts) => parts.iter().try_for_each(|part| collect(part, steps))?,
+        HirKind::Look(_) | HirKind::Alternation(_) => return None,
+    }
+    Some(())
+}
+
+/// Reads a greedy repetition of one byte.
+fn repeat(repetition: &Repetition) -> Option<Repeat> {
+    if !repetition.greedy {
+        return None;
+    }
+    let min = usize::try_from(repetition.min).ok()?;
+    let max = repetition.max.map_or(Some(usize::MAX), |max| usize::try_from(max).ok())?;
+    let class = match repetition.sub.kind() {
+        HirKind::Literal(literal) => match literal.0[..] {
+            [byte] => set_of(|other| other == byte),
+            _ => return None,
+        },
+        // Where all that is not ASCII belongs to the class, characters need not be told apart from
+        // their bytes, as long as they are not counted.
+        HirKind::Class(class) => match ascii(class) {
+            Some(class) => class,
+            None if min <= 1 && max == usize::MAX => wide(class)?,
+            None => return None,
+        },
+        _ => return None,
+    };
+    Some(Repeat { class, min, max })
+}
+
+/// Returns the class if it holds ASCII characters only.
+fn ascii(class: &Class) -> Option<Box<Set>> {
+    let Class::Unicode(class) = class else { return None };
+    let is_ascii = class.ranges().iter().all(|range| range.end().is_ascii());
+    is_ascii.then(|| members(class))
+}
+
+/// Returns the class if it holds all characters that are not ASCII.
+fn wide(class: &Class) -> Option<Box<Set>> {
+    let Class::Unicode(class) = class else { return None };
+    let is_wide =
+        class.ranges().iter().any(|range| range.start() <= '\u{80}' && range.end() == char::MAX);
+    is_wide.then(|| {
+        let mut set = members(class);
+        set[0x80..].fill(true);
+        set
+    })
+}
+
+fn members(class: &regex_syntax::hir::ClassUnicode) -> Box<Set> {
+    set_of(|byte| {
+        let c = char::from(byte);
+        byte.is_ascii() && class.ranges().iter().any(|range| range.start() <= c && c <= range.end())
+    })
+}
+
+fn set_of(belongs: impl Fn(u8) -> bool) -> Box<Set> {
+    let mut set = [false; 256];
+    (0..=255).for_each(|byte| set[usize::from(byte)] = belongs(byte));
+    Box::new(set)
+}
+
+/// Returns whether no repetition that may stop early can take what may follow it.
+fn is_unique(steps: &[Step]) -> bool {
+    steps.iter().enumerate().all(|(at, step)| match step {
+        Step::Repeat(repeat) if repeat.min < repeat.max => {
+            is_apart(&repeat.class, &steps[at + 1..])
+        }
+        _ => true,
+    })
+}
+
+/// Returns whether a class shares no byte with what may come next.
+fn is_apart(class: &Set, following: &[Step]) -> bool {
+    for step in following {
+        match step {
+            Step::Save(_) => {}
+            Step::Literal(literal) => return !class[usize::from(literal[0])],
+            Step::Repeat(repeat) => {
+                if class.iter().zip(repeat.class.iter()).any(|(a, b)| *a && *b) {
+                    return false;
+                }
+                if repeat.min > 0 {
+                    return true;
+                }
+            }
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    use super::Linear;
+    use crate::regexp::{Regexp, parse};
+
+    #[test]
+    fn filters_are_mostly_simple() {
+        check(
+            r"^v(?P<v>[0-9]+\.[0-9]+\.[0-9]+)$ ^branch-dev-(?P<ts>[0-9]+)-[0-9a-f]+$ ^main-.*$
+              ^(?:dev)(\d{4})[a-w]?x*$ ^1\.2\.[^-]+$ ^a[0-9]{3}[0-9]+ ^v?[0-9]+-?rc",
+            expect![[r#"
+                simple   ^v(?P<v>[0-9]+\.[0-9]+\.[0-9]+)$
+                simple   ^branch-dev-(?P<ts>[0-9]+)-[0-9a-f]+$
+                simple   ^main-.*$
+                simple   ^(?:dev)(\d{4})[a-w]?x*$
+                simple   ^1\.2\.[^-]+$
+                simple   ^a[0-9]{3}[0-9]+
+                simple   ^v?[0-9]+-?rc
+            "#]],
+        );
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_not_simple() {
+        check(
+            r"[0-9]+$ ^(ab|cd)$ ^.*-x$ ^[0-9]+?a ^[a-z]+b ^(ab)*$ ^a*b?a$ ^[é-ü]+$ ^.{3}$ (?m)^a$ ^a\b",
+            expect![[r#"
+                other    [0-9]+$
+                other    ^(ab|cd)$
+                other    ^.*-x$
+                other    ^[0-9]+?a
+                other    ^[a-z]+b
+                other    ^(ab)*$
+                other    ^a*b?a$
+                other    ^[é-ü]+$
+                other    ^.{3}$
+                other    (?m)^a$
+                other    ^a\b
+            "#]],
+        );
+    }
+
+    #[track_caller]
+    fn check(patterns: &str, expected: Expect) {
+        let mut result = String::new();
+        for pattern in patterns.split_whitespace() {
+            let parsed = parse::parse(pattern.as_bytes()).expect("a sound pattern");
+            let kind = if Linear::new(&parsed.hir).is_some() { "simple  " } else { "other   " };
+            result.push_str(&format!("{kind} {pattern}\n"));
+        }
+        expected.assert_eq(&result);
+    }
+
+    fn pattern() -> impl Strategy<Value = String> {
+        let atoms =
+            ["a", "b", "ab", "é", "[ab]", "[bc]", "[^b]", ".", "(a)", "([ab]+)", "(b?c)", "\\d"];
+        let counts = ["", "", "+", "*", "?", "{2}", "{1,2}"];
+        let atom = proptest::sample::select(atoms.to_vec());
+        let counted = (atom, proptest::sample::select(counts.to_vec()))
+            .prop_map(|(atom, count)| format!("{atom}{count}"));
+        (proptest::collection::vec(counted, 0..6), any::<bool>())
+            .prop_map(|(parts, end)| format!("^{}{}", parts.concat(), if end { "$" } else { "" }))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_simple_expression_matches_as_the_automaton_does(
+            pattern in pattern(),
+            texts in proptest::collection::vec("[abcé1\n]{0,8}", 8),
+        ) {
+            let parsed = parse::parse(pattern.as_bytes()).expect("a sound pattern");
+            let Some(linear) = Linear::new(&parsed.hir) else { return Ok(()) };
+            let regexp = Regexp::new(&pattern).expect("a sound pattern");
+            for text in &texts {
+                let mut slots = vec![None; 2 * regexp.names.len()];
+                let matches = linear.search(text, &mut slots);
+                prop_assert_eq!(linear.is_match(text), matches);
+                let mut expected = vec![None; 2 * regexp.names.len()];
+                let input = regex_automata::Input::new(text);
+                prop_assert_eq!(
+                    regexp.regex.search_slots(&input, &mut expected).is_some(), matches,
+                    "{} {:?}", pattern, text
+                );
+                if matches {
+                    prop_assert_eq!(&slots, &expected, "{} {:?}", pattern, text);
+                }
+            }
+        }
+    }
+}
