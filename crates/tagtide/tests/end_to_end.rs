@@ -10,6 +10,7 @@ mod end_to_end {
     mod isolation;
     mod lint;
     mod plan;
+    mod repositories;
     mod state;
     pub(crate) mod world;
 }

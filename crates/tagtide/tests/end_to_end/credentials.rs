@@ -3,14 +3,19 @@
 use std::fs;
 
 use expect_test::expect;
-use testkit::{GitAccess, PASSWORD, RegistryAccess, TOKEN, USERNAME};
+use testkit::{
+    DockerRegistryOptions, GitAccess, GitServerOptions, PASSWORD, RegistryAccess, TOKEN, Tls,
+    USERNAME,
+};
 
 use super::world::{HELM_RELEASE, LOOP, RELEASE, Ran, SECRET, World};
 
 const RUN: &[&str] = &["run", "--once", "manifests"];
 
 fn world(registry: RegistryAccess, git: GitAccess) -> World {
-    let world = World::start(&[(RELEASE, HELM_RELEASE)], registry, git);
+    let registry = DockerRegistryOptions { access: registry, tls: None };
+    let git = GitServerOptions { access: git, tls: None };
+    let world = World::start(&[(RELEASE, HELM_RELEASE)], &registry, &git);
     world.write("manifests/loop.yaml", LOOP);
     world
 }
@@ -150,6 +155,49 @@ fn a_pull_secret_among_the_manifests_is_used() {
     );
     world.tagtide(RUN).exits(0);
     is_written(&world);
+}
+
+#[test]
+fn servers_may_have_certificates_of_ones_own() {
+    for tls in [Tls::generate(), Tls::mutual()] {
+        let registry = DockerRegistryOptions { tls: Some(tls.clone()), ..Default::default() };
+        let git = GitServerOptions { access: GitAccess::Basic, tls: Some(tls.clone()) };
+        let world = World::start(&[(RELEASE, HELM_RELEASE)], &registry, &git);
+        let spec = "spec: {image: registry.example/testservice, ";
+        let with_certificates = format!("{spec}certSecretRef: {{name: certificates}}, ");
+        world.write("manifests/loop.yaml", &LOOP.replace(spec, &with_certificates));
+        let secret = |name: &str, data: &[(&str, &str)]| {
+            let data: std::collections::BTreeMap<_, _> = data.iter().copied().collect();
+            let secret = serde_json::json!({
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": name, "namespace": "flux-system"},
+                "stringData": data,
+            });
+            world.write(&format!("manifests/{name}.json"), &secret.to_string());
+        };
+        let login = [("username", USERNAME), ("password", PASSWORD)];
+        secret(
+            "certificates",
+            &[("tls.crt", &tls.client.certificate), ("tls.key", &tls.client.key)],
+        );
+        secret("flux-system-write", &login);
+        // Nobody vouches for the servers.
+        let ran = world.tagtide(RUN).exits(1);
+        assert!(ran.stdout.contains("signed by unknown authority"), "{}", ran.stdout);
+
+        let certificates = [
+            ("ca.crt", tls.ca.as_str()),
+            ("tls.crt", &tls.client.certificate),
+            ("tls.key", &tls.client.key),
+        ];
+        secret("certificates", &certificates);
+        secret("flux-system-write", &[&login[..], &certificates].concat());
+        let ran = world.tagtide(RUN).exits(0);
+        assert_eq!(ran.stderr, "");
+        is_written(&world);
+        assert!(!ran.stdout.contains("PRIVATE KEY"));
+    }
 }
 
 #[test]

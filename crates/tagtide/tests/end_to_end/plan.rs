@@ -52,6 +52,21 @@ fn a_plan_shows_the_diff_and_why_and_pushes_nothing() {
 }
 
 #[test]
+fn a_plan_on_git_fails_over_a_broken_marker() {
+    let world = World::of_the_loop();
+    let marked = "x: y # {\"$imagepolicy\": \"flux-system:nobody:tag\"}\n";
+    world.git.commit_as_human(super::world::FLEET, "dev", &[("apps/dev/other.yaml", marked)]);
+    let ran = world.tagtide(&["plan", "manifests", "--exit-code"]).exits(1);
+    assert!(ran.stdout.contains(&format!("+      tag: {} #", TAGS[1])), "{}", ran.stdout);
+    expect![[r#"
+        notice: ImageUpdateAutomation flux-system/dev: MarkersIgnored: apps/dev/other.yaml:1:4: UnknownPolicy: marker `flux-system:nobody:tag` has no effect: no namespace has the policy flux-system/nobody
+        ImagePolicy flux-system/testservice: Latest image tag for registry.example/testservice resolved to branch-dev-1715556000-b45d67e
+        apps/dev/other.yaml:1:4: UnknownPolicy: marker `flux-system:nobody:tag` has no effect: no namespace has the policy flux-system/nobody
+        1 value would change in 1 file
+    "#]].assert_eq(&ran.stderr);
+}
+
+#[test]
 fn a_plan_as_json() {
     let world = World::of_the_loop();
     let ran = world.tagtide(&["plan", "manifests", "-o", "json", "--exit-code"]).exits(3);

@@ -11,7 +11,7 @@ use std::{
 use tempfile::TempDir;
 use testkit::{
     DockerRegistry, DockerRegistryOptions, GitAccess, GitServer, GitServerOptions, PASSWORD,
-    RegistryAccess, Repositories, USERNAME,
+    Repositories, USERNAME,
 };
 
 /// The repository that the manifests write to.
@@ -170,20 +170,19 @@ impl World {
 
     /// As [`World::of_the_loop`], with these files in the repository and no manifests.
     pub(crate) fn with_files<B: AsRef<[u8]>>(files: &[(&str, B)]) -> World {
-        World::start(files, RegistryAccess::Anonymous, GitAccess::Basic)
+        let git = GitServerOptions { access: GitAccess::Basic, ..Default::default() };
+        World::start(files, &DockerRegistryOptions::default(), &git)
     }
 
     /// As [`World::with_files`], for whoever may use the servers.
     pub(crate) fn start<B: AsRef<[u8]>>(
         files: &[(&str, B)],
-        registry: RegistryAccess,
-        git: GitAccess,
+        registry: &DockerRegistryOptions,
+        git: &GitServerOptions,
     ) -> World {
-        let options = DockerRegistryOptions { access: registry, ..Default::default() };
-        let registry = DockerRegistry::start_with(&options);
-        let git = GitServer::start_with(&GitServerOptions { access: git, ..Default::default() });
+        let (registry, git) = (DockerRegistry::start_with(registry), GitServer::start_with(git));
         let names = vec![
-            ("https://git.example/", format!("http://{}/", git.address())),
+            ("https://git.example/", git.url("").as_str().trim_end_matches(".git").to_owned()),
             ("git.example", git.address().to_string()),
             ("registry.example", registry.host()),
         ];
