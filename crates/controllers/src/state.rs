@@ -258,16 +258,26 @@ fn drop_caches(folder: &Path) -> Result<(), StateError> {
 }
 
 fn open_truth(path: &Path) -> Result<Database, StateError> {
-    Database::create(path).map_err(|source| StateError::Database {
+    open_checked(path).map_err(|source| StateError::Database {
         path: path.to_owned(),
         source: Box::new(source.into()),
     })
 }
 
+/// Opens a database after a look at every checksum in it: reads do not look at them. It costs one
+/// pass over the file.
+fn open_checked(path: &Path) -> Result<Database, redb::DatabaseError> {
+    let mut database = Database::create(path)?;
+    if !database.check_integrity()? {
+        tracing::warn!(path = %path.display(), "The database was repaired after a crash");
+    }
+    Ok(database)
+}
+
 /// Opens the cache; a broken one is made anew, since all in it can be fetched again.
 fn open_cache(path: &Path) -> Result<Database, StateError> {
     use redb::DatabaseError as In;
-    match Database::create(path) {
+    match open_checked(path) {
         Ok(database) => Ok(database),
         Err(source @ (In::DatabaseAlreadyOpen | In::LockProtocolMismatch)) => {
             Err(StateError::Database { path: path.to_owned(), source: Box::new(source.into()) })

@@ -8,6 +8,8 @@ mod world;
 mod credentials;
 #[path = "faults/eleven.rs"]
 mod eleven;
+#[path = "faults/everywhere.rs"]
+mod everywhere;
 #[path = "faults/hostile_git.rs"]
 mod hostile_git;
 #[path = "faults/hostile_registries.rs"]
