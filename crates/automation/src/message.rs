@@ -314,3 +314,77 @@ fn identifier(id: &MessageObject<'_>) -> Value {
     );
     object("update.ObjectIdentifier", vec![embedded("ResourceIdentifier", resource)])
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::changes_of;
+    use crate::marker::{ObjectIdentifier, PolicyName};
+    use crate::update::{Change, ChangeSet, FileChange};
+
+    const PATHS: [&str; 4] = ["apps/web.yaml", "apps/a/b.yaml", "apps-old/web.yaml", "web.yaml"];
+
+    #[test]
+    fn files_are_named_from_the_update_path() {
+        check("./apps", expect!["web.yaml a/b.yaml apps-old/web.yaml web.yaml"]);
+        check("apps/", expect!["web.yaml a/b.yaml apps-old/web.yaml web.yaml"]);
+        check("./apps/a", expect!["apps/web.yaml b.yaml apps-old/web.yaml web.yaml"]);
+    }
+
+    #[test]
+    fn without_an_update_path_files_are_named_from_the_root() {
+        for root in ["", ".", "./", "/"] {
+            check(root, expect!["apps/web.yaml apps/a/b.yaml apps-old/web.yaml web.yaml"]);
+        }
+    }
+
+    #[test]
+    fn a_change_keeps_its_values_and_its_object() {
+        let set = change_set(&["web.yaml"]);
+        let change = changes_of(&set, "")[0];
+        let object = change.object;
+        let parts = [
+            change.old,
+            change.new,
+            change.setter,
+            object.api_version,
+            object.kind,
+            object.name,
+            object.namespace,
+        ];
+        assert_eq!(parts, ["1.0", "1.1", "ns:policy:tag", "v1", "Pod", "web", "prod"]);
+    }
+
+    #[track_caller]
+    fn check(update_path: &str, files: Expect) {
+        let set = change_set(&PATHS);
+        let changes = changes_of(&set, update_path);
+        let names: Vec<&str> = changes.iter().map(|change| change.file).collect();
+        files.assert_eq(&names.join(" "));
+    }
+
+    fn change_set(paths: &[&str]) -> ChangeSet {
+        let change = Change {
+            line: 1,
+            column: 1,
+            setter: "ns:policy:tag".to_owned(),
+            policy: PolicyName { namespace: "ns".to_owned(), name: "policy".to_owned() },
+            old: "1.0".to_owned(),
+            new: "1.1".to_owned(),
+            object: ObjectIdentifier {
+                api_version: "v1".to_owned(),
+                kind: "Pod".to_owned(),
+                name: "web".to_owned(),
+                namespace: "prod".to_owned(),
+            },
+        };
+        let file = |path: &&str| FileChange {
+            path: (*path).to_owned(),
+            new_bytes: Vec::new(),
+            changes: vec![change.clone()],
+        };
+        let files = paths.iter().map(file).collect();
+        ChangeSet { files, problems: Vec::new(), unresolved: Default::default() }
+    }
+}

@@ -34,6 +34,13 @@ fn costly_functions_end_before_they_cost() {
         r#"{{$l := list 1}}{{range until 60}}{{$l = list $l $l}}{{end}}{{deepCopy $l}}"#,
         r#"{{$a := list 1}}{{$b := list 1}}{{range until 60}}{{$a = list $a $a}}{{$b = list $b $b}}{{end}}{{deepEqual $a $b}}"#,
         r#"{{$s := repeat 1000000 "a"}}{{range until 1000}}{{regexMatch "a+b" $s}}{{end}}"#,
+        r#"{{$s := repeat 20000 "a"}}{{regexFindAll "a*b|a" $s -1}}"#,
+        r#"{{$s := repeat 20000 "a"}}{{regexReplaceAll "a*b|a" $s ""}}"#,
+        r#"{{regexMatch "(\\pL{500})*x" (repeat 100000 "a")}}"#,
+        r#"{{range $i, $_ := until 1000}}{{regexMatch (printf "%d\\pL{900}" $i) "a"}}{{end}}"#,
+        r#"{{$p := repeat 6 "(\\pL{2}){500}"}}{{range until 3}}{{regexMatch $p "a" | not}}{{end}}"#,
+        r#"{{range until 10}}{{derivePassword 1 "pin" "p" "u" "s" | trunc 0}}{{end}}"#,
+        r#"{{$f := 1e300}}{{range until 1000}}{{range until 1000}}{{mulf $f $f $f $f | quote | trunc 0}}{{end}}{{end}}"#,
         r#"{{range until 1000}}{{printf "%1000000d" 1 | trunc 0}}{{end}}"#,
     ] {
         check(template, STEPS);
@@ -107,6 +114,14 @@ fn a_run_is_shared_by_executions() {
     let mut run = Run::new(Limits::default());
     assert!(template.execute(&Value::Nil, &mut run).is_ok());
     assert!(template.execute(&Value::Nil, &mut run).is_err(), "two loops exceed the steps of one");
+}
+
+#[test]
+fn an_expression_is_compiled_once_a_run() {
+    // Compiled every time, it would cost more than there is.
+    let template =
+        r#"{{range until 1000}}{{if not (regexMatch "^\\pL{20}|a$" "a")}}x{{end}}{{end}}"#;
+    assert_eq!(render(template), Ok(String::new()));
 }
 
 fn render(template: &str) -> Result<String, String> {

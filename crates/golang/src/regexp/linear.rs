@@ -21,6 +21,7 @@ pub(super) struct Linear {
 
 #[derive(Debug, Clone)]
 enum Step {
+    Byte(u8),
     Literal(Box<[u8]>),
     Repeat(Repeat),
     /// Notes the place in a slot: a group begins or ends.
@@ -76,6 +77,10 @@ impl Linear {
         let mut rest = text;
         for step in &self.steps {
             match step {
+                Step::Byte(byte) => match rest.split_first() {
+                    Some((first, after)) if first == byte => rest = after,
+                    _ => return None,
+                },
                 Step::Literal(literal) => rest = rest.strip_prefix(&literal[..])?,
                 Step::Repeat(repeat) => rest = repeat.skip(rest)?,
                 Step::Save(slot) => save(*slot, text.len() - rest.len()),
@@ -107,7 +112,10 @@ fn collect(hir: &Hir, steps: &mut Vec<Step>) -> Option<()> {
     }
     match hir.kind() {
         HirKind::Empty => {}
-        HirKind::Literal(literal) => steps.push(Step::Literal(literal.0.clone())),
+        HirKind::Literal(literal) => steps.push(match literal.0[..] {
+            [byte] => Step::Byte(byte),
+            _ => Step::Literal(literal.0.clone()),
+        }),
         HirKind::Class(class) => {
             let class = ascii(class)?;
             steps.push(Step::Repeat(Repeat { class, min: 1, max: 1 }));
@@ -196,6 +204,7 @@ fn is_apart(class: &Set, following: &[Step]) -> bool {
     for step in following {
         match step {
             Step::Save(_) => {}
+            Step::Byte(byte) => return !class[usize::from(*byte)],
             Step::Literal(literal) => return !class[usize::from(literal[0])],
             Step::Repeat(repeat) => {
                 if class.iter().zip(repeat.class.iter()).any(|(a, b)| *a && *b) {

@@ -14,12 +14,12 @@ type Result<T = Value> = std::result::Result<T, Fault>;
 const COMPILE_STEPS: u64 = 500;
 /// Steps for an expression that turned out to be too large: finding that out takes part of a second.
 const LARGE_STEPS: u64 = 500_000;
-/// Bytes of a compiled expression that cost one step: `\pL{1000}` takes twenty million of them.
-const MEMORY_PER_STEP: u64 = 64;
+/// Bytes of a compiled expression that cost one step: `\pL{1000}`, with twenty million, is over every limit.
+const MEMORY_PER_STEP: u64 = 16;
 /// Bytes of text times bytes of the expression that cost one step.
 const SEARCH_PER_STEP: u64 = 16_384;
 /// Bytes of text behind a match that cost one step: the search for it may have seen them.
-const BYTES_PER_SEARCH_STEP: u64 = 64;
+const BYTES_PER_SEARCH_STEP: u64 = 16;
 /// Bytes of an expression: Go has no limit.
 const PATTERN_MAX: usize = 4096;
 /// Expressions that a run keeps compiled; further ones are compiled at every use.
