@@ -1,5 +1,7 @@
 //! The binary as a user has it: a real registry, a real Git server, and stock git as the judge.
 
+#![expect(clippy::disallowed_methods, reason = "it starts the binary that it tests, and stock git")]
+
 mod end_to_end {
     mod credentials;
     mod demo;

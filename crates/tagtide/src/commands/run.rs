@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use anyhow::Result;
+use api::condition::Reason;
 use clock::Clock;
+use controllers::report::Notice;
 use controllers::{Settings, Summary};
 
 use crate::args::{Environment, Manifests, Output, Run};
@@ -27,6 +29,7 @@ pub(crate) async fn run(args: &Run, environment: &Environment, ui: &Ui) -> Resul
         Output::Text => print(&finished, ui)?,
     }
     finished.notices(ui)?;
+    finished.ignored(ui)?;
     Ok(if finished.has_failed { Outcome::Failed } else { Outcome::Done })
 }
 
@@ -83,6 +86,8 @@ pub(crate) struct Finished {
     pub(crate) has_broken_markers: bool,
     pub(crate) files: Vec<controllers::report::FileEdit>,
     notices: Vec<String>,
+    /// Notices of what stands among the problems too.
+    ignored: Vec<String>,
 }
 
 impl Finished {
@@ -103,13 +108,21 @@ impl Finished {
         let mut notices = Vec::new();
         let has_failed = !summary.is_ok();
         let has_broken_markers = !summary.report.problems.is_empty();
-        notices.extend(summary.report.notices.iter().map(|notice| {
-            format!("{} {}: {}: {}", notice.kind, notice.key, notice.reason, notice.message)
-        }));
+        let mut ignored = Vec::new();
+        for Notice { kind, key, reason, message } in &summary.report.notices {
+            let is_problem = reason == Reason::MarkersIgnored.as_str();
+            let told = if is_problem { &mut ignored } else { &mut notices };
+            told.push(format!("{kind} {key}: {reason}: {message}"));
+        }
         let files = summary.report.files.clone();
         let mut report = Report::from(summary);
         report.sort();
-        Self { report, has_failed, has_broken_markers, files, notices }
+        Self { report, has_failed, has_broken_markers, files, notices, ignored }
+    }
+
+    /// Prints which markers were left alone, where that is no failure.
+    fn ignored(&self, ui: &Ui) -> Result<()> {
+        self.ignored.iter().try_for_each(|notice| ui.note(&format!("notice: {notice}")))
     }
 
     /// Prints what a person should know, though nothing failed.

@@ -54,6 +54,10 @@ fn a_secret_may_come_from_a_folder() {
         ✗ GitRepository flux-system/flux-system-write  AuthenticationFailed: failed to get secret 'flux-system/flux-system-write': secrets "flux-system-write" not found
         ✗ ImageUpdateAutomation flux-system/dev  SourceManagerFailed: failed configuring source manager: failed to get auth secret 'flux-system/flux-system-write': secrets "flux-system-write" not found"#]].assert_eq(&lines.collect::<Vec<_>>().join("\n"));
 
+    expect![[r#"
+        notice: Secret flux-system/flux-system-write is not among the manifests; give it with --secret flux-system/flux-system-write=DIR
+    "#]].assert_eq(&ran.stderr);
+
     world.write("secret/username", USERNAME);
     world.write("secret/password", PASSWORD);
     let secret = ["--secret", "flux-system/flux-system-write=secret"];

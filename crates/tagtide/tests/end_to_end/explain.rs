@@ -73,6 +73,12 @@ fn the_json_document_has_winner_runner_up_error_and_tags() {
     "#]]
     .assert_eq(&ran.stdout);
     assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn without_a_winner_the_json_document_holds_the_error() {
+    let desk = Desk::new();
+    desk.write("policy.yaml", LOOP);
     let ran = explain(&desk, &["--tags", "-", "-o", "json"], "latest\n").exits(1);
     expect![[r#"
         {

@@ -59,7 +59,6 @@ fn a_plan_on_git_fails_over_a_broken_marker() {
     let ran = world.tagtide(&["plan", "manifests", "--exit-code"]).exits(1);
     assert!(ran.stdout.contains(&format!("+      tag: {} #", TAGS[1])), "{}", ran.stdout);
     expect![[r#"
-        notice: ImageUpdateAutomation flux-system/dev: MarkersIgnored: apps/dev/other.yaml:1:4: UnknownPolicy: marker `flux-system:nobody:tag` has no effect: no namespace has the policy flux-system/nobody
         ImagePolicy flux-system/testservice: Latest image tag for registry.example/testservice resolved to branch-dev-1715556000-b45d67e
         apps/dev/other.yaml:1:4: UnknownPolicy: marker `flux-system:nobody:tag` has no effect: no namespace has the policy flux-system/nobody
         1 value would change in 1 file
