@@ -114,6 +114,9 @@ impl Wants {
     }
 }
 
+/// Bytes of what a server says about its progress, which we ask it not to do.
+const PROGRESS_BYTES_MAX: u64 = 1 << 20;
+
 /// Takes a reply's packets one by one.
 pub(super) struct Parser<'a> {
     state: State,
@@ -122,6 +125,7 @@ pub(super) struct Parser<'a> {
     shallow: Vec<ObjectId>,
     unshallow: Vec<ObjectId>,
     n_acknowledgements: usize,
+    n_progress_bytes: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -157,6 +161,7 @@ impl<'a> Parser<'a> {
             shallow: Vec::new(),
             unshallow: Vec::new(),
             n_acknowledgements: 0,
+            n_progress_bytes: 0,
         }
     }
 
@@ -212,6 +217,15 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
+    fn count_progress(&mut self, n_bytes: usize) -> Result<(), RemoteError> {
+        self.n_progress_bytes += n_bytes as u64;
+        if self.n_progress_bytes > PROGRESS_BYTES_MAX {
+            let limit = PROGRESS_BYTES_MAX;
+            return Err(RemoteError::Limit { what: "bytes of progress", limit });
+        }
+        Ok(())
+    }
+
     fn take_shallow(&mut self, line: &[u8]) -> Result<(), RemoteError> {
         let text = std::str::from_utf8(line).unwrap_or_default();
         let (list, id) = if let Some(id) = text.strip_prefix("shallow ") {
@@ -238,7 +252,7 @@ impl<'a> Parser<'a> {
                 }
                 self.spool.write(pack).await.map_err(RemoteError::Spool)
             }
-            Some((2, _)) => Ok(()),
+            Some((2, words)) => self.count_progress(words.len()),
             Some((3, text)) => Err(RemoteError::Server(server_text(text))),
             _ => Err(RemoteError::Protocol("a pack outside its band")),
         }

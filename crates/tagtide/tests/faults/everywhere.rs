@@ -174,13 +174,8 @@ fn a_rewritten_history_is_taken_as_it_is() {
 fn world() -> World {
     let world = World::with_files(&[(APP, &app("app", "1.0.0"))]);
     world.push("app", &["1.1.0"]);
-    let source = SOURCE.replace("timeout: 20s", "timeout: 5s");
-    world.manifest("source", &source);
-    let choice = choice("app", "semver: {range: '>=1.0.0'}");
-    world.manifest(
-        "app",
-        &choice.replacen("  interval: 1m\n", "  interval: 1m\n  timeout: 10s\n", 1),
-    );
+    world.manifest("source", SOURCE);
+    world.manifest("app", &choice("app", "semver: {range: '>=1.0.0'}"));
     world.manifest("automation", &automation("app", &format!("{{branch: {BRANCH}}}")));
     world
 }

@@ -92,8 +92,10 @@ impl Killing {
             let ran = self.run(&[]).exited(0);
             assert_eq!(ran.failed(), [""; 0]);
             assert_eq!(self.end(), expected, "step {step}");
-            self.world.check(&CHOSEN);
+            assert_eq!(leftovers(&self.world.state()), [""; 0], "step {step}");
         }
+        // It looks at the objects of all steps, reachable or not.
+        self.world.check(&CHOSEN);
     }
 
     fn run(&self, variables: &[(&str, &str)]) -> Ran {
@@ -120,6 +122,26 @@ impl Killing {
         let tree = self.world.git.git(FLEET, &["rev-parse", &format!("{BRANCH}^{{tree}}")]);
         End { tree: tree.trim_end().to_owned(), n_bot: self.world.n_bot(BRANCH) }
     }
+}
+
+/// Returns what a killed run left behind in a state folder and the next one did not take away:
+/// files that were to replace others, spooled packs, and all but one generation of a mirror.
+fn leftovers(folder: &Path) -> Vec<String> {
+    let (mut leftovers, mut generations) = (Vec::new(), Vec::new());
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        let is_spooled = folder.ends_with("tmp");
+        if is_spooled || name.ends_with(".new") || name.ends_with(".next") {
+            leftovers.push(name);
+        } else if path.is_dir() {
+            if path.join("packed-refs").exists() || path.join("HEAD").exists() {
+                generations.push(name);
+            }
+            leftovers.extend(self::leftovers(&path));
+        }
+    }
+    leftovers.extend(generations.into_iter().skip(1));
+    leftovers
 }
 
 /// Copies a folder with all that is in it.
