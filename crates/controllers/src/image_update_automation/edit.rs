@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use api::image::ImageUpdateAutomation;
 use automation::{
     marker::Problem,
-    message::{self, MessageChange, MessageData, MessageError, MessageObject},
+    message::{self, MessageData, MessageError},
     update::{self, ChangeSet, File, Policies},
 };
 use git::{Change, FileChange, Plan, Snapshot, SnapshotError};
@@ -90,7 +90,7 @@ impl Edit {
             return Ok(None);
         }
         let ObjectKey { namespace, name } = &self.automation;
-        let told: Vec<MessageChange<'_>> = changes.files.iter().flat_map(told).collect();
+        let told = message::changes_of(changes);
         let data = MessageData { namespace, name, changes: &told, values: self.values.as_ref() };
         let message = message::render(&self.template, &data)?;
         let paths = paths(marked);
@@ -100,22 +100,6 @@ impl Edit {
         });
         Ok(Some(Change { files: files.collect(), message }))
     }
-}
-
-/// Returns the changes of a file as a commit message tells them.
-fn told(file: &update::FileChange) -> impl Iterator<Item = MessageChange<'_>> {
-    file.changes.iter().map(|change| MessageChange {
-        file: &file.path,
-        object: MessageObject {
-            api_version: &change.object.api_version,
-            kind: &change.object.kind,
-            name: &change.object.name,
-            namespace: &change.object.namespace,
-        },
-        old: &change.old,
-        new: &change.new,
-        setter: &change.setter,
-    })
 }
 
 /// Returns the paths from the root by those from the update path.
