@@ -24,7 +24,7 @@ const FOREIGN_WORDS: &[(&str, &[&str])] = &[
 
 pub(super) fn problems(root: &Path) -> Result<Vec<String>> {
     let mut problems = Vec::new();
-    for krate in entries(&root.join("crates"))? {
+    for krate in entries(&root.join("crates"))?.into_iter().filter(|path| path.is_dir()) {
         for file in sources(&krate.join("src"))? {
             let text = std::fs::read_to_string(&file)
                 .with_context(|| format!("reading {}", file.display()))?;
