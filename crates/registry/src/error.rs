@@ -52,6 +52,9 @@ pub enum ScanError {
         /// `a page came twice` …
         reason: &'static str,
     },
+    /// The answer says that a listing is unchanged which nobody has.
+    #[error("the registry calls the listing unchanged, but there is none to compare it with")]
+    Unchanged,
     /// A limit was hit.
     #[error("the listing exceeds the limit of {limit}")]
     Limit {
