@@ -184,7 +184,8 @@ proptest! {
     fn bytes_outside_the_spans_stay(
         places in prop::collection::vec(place(), 1..8),
         crlf: bool, bom: bool, open: bool,
-        value in "[a-z0-9][a-z0-9./:-]{0,12}[a-z0-9]",
+        // No other byte of the text is like it: what the test cuts out is the value alone.
+        value in "ZQ[a-z0-9./:-]{0,12}[a-z0-9]",
     ) {
         let mut text: String = places.concat();
         if open { text.truncate(text.trim_end().len()); }
