@@ -184,10 +184,11 @@ proptest! {
     fn bytes_outside_the_spans_stay(
         places in prop::collection::vec(place(), 1..8),
         crlf: bool, bom: bool, open: bool,
-        // No other byte of the text is like it: what the test cuts out is the value alone.
-        value in "ZQ[a-z0-9./:-]{0,12}[a-z0-9]",
+        value in "[a-z0-9][a-z0-9./:-]{0,12}[a-z0-9]",
     ) {
         let mut text: String = places.concat();
+        // Where the value stands elsewhere too, cutting it out would cut more than the edits.
+        prop_assume!(!text.contains(&value));
         if open { text.truncate(text.trim_end().len()); }
         if crlf { text = text.replace('\n', "\r\n"); }
         if bom { text.insert(0, '\u{feff}'); }
