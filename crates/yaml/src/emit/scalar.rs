@@ -88,11 +88,8 @@ fn is_base_60(text: &str) -> bool {
     let leads = parts
         .next()
         .is_some_and(|part| part.starts_with(|c: char| c.is_ascii_digit()) && is_digits(part));
-    let is_sixtieth = |part: &str| match part.as_bytes() {
-        [b'0'..=b'9'] => true,
-        [b'0'..=b'5', b'0'..=b'9'] => true,
-        _ => false,
-    };
+    let is_sixtieth =
+        |part: &str| matches!(part.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'5', b'0'..=b'9']);
     leads && whole.contains(':') && parts.all(is_sixtieth) && is_digits(fraction)
 }
 
