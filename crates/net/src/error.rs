@@ -212,6 +212,12 @@ fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
     find::<reqwest::Error>(error).is_some_and(reqwest::Error::is_timeout)
 }
 
+/// Whether a connection that stood was closed or reset before an answer began.
+pub(crate) fn broke_unanswered(error: &reqwest::Error) -> bool {
+    let text = exchange_text(error);
+    !error.is_connect() && ["EOF", "connection reset by peer", "broken pipe"].contains(&&*text)
+}
+
 /// Returns the text of an exchange that broke after the connection stood.
 fn exchange_text(error: &(dyn std::error::Error + 'static)) -> String {
     let root = root_of(error);

@@ -15,7 +15,7 @@ use url::Url;
 use crate::address::{AddressPolicy, Reach, reach_of, reach_of_url};
 use crate::body::{BoxError, Incoming};
 use crate::client::{Body, Options};
-use crate::error::{ErrorKind, NoAddress, Refused, classify};
+use crate::error::{ErrorKind, NoAddress, Refused, broke_unanswered, classify};
 use crate::route::{Proxy, Route, Tls};
 use crate::tls;
 
@@ -72,8 +72,7 @@ impl Sockets {
         // Behind a proxy it is the proxy that is connected to.
         let addresses = if proxied { AddressPolicy::default() } else { addresses };
         let client = self.client(Key { tls: route.tls.clone(), proxy, addresses })?;
-        let response = client
-            .execute(translated(request, url))
+        let response = execute(&client, request, url)
             .await
             .map_err(|error| classify(&error.without_url(), url, proxied))?;
         let reach = match response.remote_addr() {
@@ -150,6 +149,23 @@ impl Sockets {
             None => builder,
         };
         builder.build().map_err(|error| ErrorKind::TlsConfig(error.without_url().to_string()))
+    }
+}
+
+/// Sends a request, and a harmless one twice if its connection went before an
+/// answer began: a server may close an idle connection at the very moment at
+/// which a request is sent on it (RFC 9110, 9.2.2; Go's client does the same).
+async fn execute(
+    client: &reqwest::Client,
+    request: http::Request<Body>,
+    url: &Url,
+) -> Result<reqwest::Response, reqwest::Error> {
+    let again = request.method().is_safe().then(|| request.clone());
+    match (client.execute(translated(request, url)).await, again) {
+        (Err(error), Some(again)) if broke_unanswered(&error) => {
+            client.execute(translated(again, url)).await
+        }
+        (result, _) => result,
     }
 }
 

@@ -369,13 +369,17 @@ async fn real_sockets_answer_and_break() {
         b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\nconnection: close\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n5\r\nhello\r\n",
+        // A GET is sent once more when nothing came.
+        b"",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\nsecond",
+        b"",
         b"",
         b"garbage\r\n\r\n",
     ])
     .await;
     let client = Client::new(Options::default()).expect("TLS works");
     let mut results = String::new();
-    for _ in 0..5 {
+    for _ in 0..6 {
         let request = get(&url, Redirects::Refuse);
         let result = match client.send(request, &Route::default(), soon()).await {
             Ok(response) => response.bytes(100).await,
@@ -390,10 +394,21 @@ async fn real_sockets_answer_and_break() {
         b"hello"
         unexpected EOF
         unexpected EOF
+        b"second"
         EOF
         invalid HTTP version parsed
     "#]]
     .assert_eq(&results);
+}
+
+#[tokio::test]
+async fn a_request_that_changes_something_is_sent_once() {
+    let url = raw_server(vec![b"", b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"]).await;
+    let client = Client::new(Options::default()).expect("TLS works");
+    let mut request = get(&url, Redirects::Refuse);
+    request.method = Method::POST;
+    let error = client.send(request, &Route::default(), soon()).await.expect_err("no answer");
+    assert_eq!(error.kind().to_string(), "EOF");
 }
 
 #[tokio::test]

@@ -54,12 +54,16 @@ impl Fault {
     }
 
     /// Returns a fault that answers instead of the server: a status such as `429 Too Many
-    /// Requests`, header lines such as `Retry-After: 1`, and a body.
+    /// Requests`, header lines such as `Retry-After: 1`, and a body. The connection ends with it,
+    /// and the reply says so.
     pub fn reply(status: &str, headers: &[&str], body: &str) -> Fault {
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let length = body.len();
         Fault::Reply(
-            format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}").into(),
+            format!(
+                "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            )
+            .into(),
         )
     }
 }

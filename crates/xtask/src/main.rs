@@ -64,7 +64,8 @@ fn test(root: &std::path::Path, args: &[String]) -> Result<()> {
     packages::install_missing()?;
     // The binary is built first: the end-to-end tests run it.
     run::cargo(root, &["build", "--package", "tagtide"])?;
-    let mut cargo = vec!["test"];
+    // All that fails is shown, not the first alone.
+    let mut cargo = vec!["test", "--no-fail-fast"];
     if !args.iter().any(|arg| arg == "-p" || arg == "--package") {
         cargo.push("--workspace");
     }
