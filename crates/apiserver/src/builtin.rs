@@ -1,5 +1,7 @@
 //! The resources that are served without a definition.
 
+mod columns;
+
 use crate::resource::{Resource, Table, api_version};
 
 /// Group of the definitions themselves.
@@ -13,6 +15,8 @@ struct Row {
     version: &'static str,
     kind: &'static str,
     plural: &'static str,
+    singular: &'static str,
+    short_names: &'static [&'static str],
     is_namespaced: bool,
     has_status: bool,
     has_generation: bool,
@@ -38,6 +42,8 @@ const NAMESPACE: Row = Row {
     version: "v1",
     kind: "Namespace",
     plural: "namespaces",
+    singular: "namespace",
+    short_names: &["ns"],
     is_namespaced: false,
     has_status: true,
     has_generation: false,
@@ -51,6 +57,8 @@ const TABLE: [Row; 7] = [
     Row {
         kind: "Secret",
         plural: "secrets",
+        singular: "secret",
+        short_names: &[],
         is_namespaced: true,
         has_status: false,
         selectable: &["type"],
@@ -60,6 +68,8 @@ const TABLE: [Row; 7] = [
     Row {
         kind: "ConfigMap",
         plural: "configmaps",
+        singular: "configmap",
+        short_names: &["cm"],
         is_namespaced: true,
         has_status: false,
         selectable: &[],
@@ -69,6 +79,8 @@ const TABLE: [Row; 7] = [
     Row {
         kind: "ServiceAccount",
         plural: "serviceaccounts",
+        singular: "serviceaccount",
+        short_names: &["sa"],
         is_namespaced: true,
         has_status: false,
         selectable: &[],
@@ -78,6 +90,8 @@ const TABLE: [Row; 7] = [
     Row {
         kind: "Event",
         plural: "events",
+        singular: "event",
+        short_names: &["ev"],
         is_namespaced: true,
         has_status: false,
         selectable: &[
@@ -100,6 +114,8 @@ const TABLE: [Row; 7] = [
         group: "events.k8s.io",
         kind: "Event",
         plural: "events",
+        singular: "event",
+        short_names: &["ev"],
         is_namespaced: true,
         has_status: false,
         selectable: &["reason", "type"],
@@ -111,6 +127,8 @@ const TABLE: [Row; 7] = [
         group: DEFINITION_GROUP,
         kind: "CustomResourceDefinition",
         plural: DEFINITIONS,
+        singular: "customresourcedefinition",
+        short_names: &["crd", "crds"],
         has_generation: true,
         selectable: &[],
         stored: (DEFINITION_GROUP, "v1", DEFINITIONS),
@@ -129,9 +147,17 @@ pub(crate) fn table() -> Table {
             kind: row.kind.to_owned(),
             list_kind: format!("{}List", row.kind),
             plural: row.plural.to_owned(),
+            singular: row.singular.to_owned(),
+            short_names: row.short_names.iter().map(|&name| name.to_owned()).collect(),
+            categories: if row.plural == DEFINITIONS {
+                vec!["api-extensions".to_owned()]
+            } else {
+                Vec::new()
+            },
             is_namespaced: row.is_namespaced,
             has_status: row.has_status,
             has_generation: row.has_generation,
+            columns: columns::of(row.kind),
             selectable: row.selectable.iter().map(|&field| field.to_owned()).collect(),
             schema: None,
             rules: None,

@@ -9,6 +9,7 @@ use crate::{
     rules::Rules,
     schema::Schema,
     status::{FieldError, Problem},
+    table::Column,
 };
 
 /// Versions that one definition may have.
@@ -48,6 +49,11 @@ pub(crate) fn compile(definition: &Value) -> Result<Vec<Resource>, Vec<FieldErro
     let mut resources = Vec::new();
     for (index, version) in versions.iter().enumerate().take(VERSIONS_MAX) {
         let path = format!("spec.versions[{index}]");
+        let (columns, problems) = Column::defined(version);
+        errors.extend(problems.into_iter().map(|(index, problem)| {
+            let field = format!("{path}.additionalPrinterColumns[{index}].jsonPath");
+            FieldError::invalid(field, &json!(""), problem)
+        }));
         if let Some((schema, rules)) = compile_schema(version, &path, &mut errors)
             && version["served"] == true
         {
@@ -57,6 +63,10 @@ pub(crate) fn compile(definition: &Value) -> Result<Vec<Resource>, Vec<FieldErro
                 kind: kind.clone(),
                 list_kind: list_kind(spec, &kind),
                 plural: plural.clone(),
+                singular: singular(spec, &kind),
+                short_names: texts(&spec["names"]["shortNames"]),
+                categories: texts(&spec["names"]["categories"]),
+                columns,
                 is_namespaced,
                 has_status: version["subresources"]["status"].is_object(),
                 has_generation: true,
@@ -80,6 +90,11 @@ pub(crate) fn established(definition: &Value, now: Timestamp) -> Value {
         && let Some(kind) = names["kind"].as_str()
     {
         names["listKind"] = json!(format!("{kind}List"));
+    }
+    if names["singular"].is_null()
+        && let Some(kind) = names["kind"].as_str()
+    {
+        names["singular"] = json!(kind.to_lowercase());
     }
     let stored: Vec<&Value> = spec["versions"]
         .as_array()
@@ -137,6 +152,15 @@ fn required(object: &Value, field: &str, path: &str, errors: &mut Vec<FieldError
             String::new()
         }
     }
+}
+
+fn singular(spec: &Value, kind: &str) -> String {
+    spec["names"]["singular"].as_str().map_or_else(|| kind.to_lowercase(), str::to_owned)
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    let list = list.as_array().into_iter().flatten();
+    list.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 fn list_kind(spec: &Value, kind: &str) -> String {

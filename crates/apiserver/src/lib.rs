@@ -4,8 +4,13 @@
 //! client in the same process needs no socket. Objects live in memory. What is missing
 //! on purpose so far: discovery, tables, server-side apply and strategic merge.
 
+mod access;
+mod age;
 mod builtin;
 mod definition;
+mod discovery;
+mod form;
+mod jsonpath;
 mod object;
 mod patch;
 mod path;
@@ -19,8 +24,10 @@ mod selector;
 mod server;
 mod status;
 mod store;
+mod table;
 mod watch;
 mod write;
 
+pub use access::require_token;
 pub use server::{LoadError, Server};
 pub use status::{Cause, Details, Status};

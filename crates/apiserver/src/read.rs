@@ -6,7 +6,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::{
-    query::Query, resource::Resource, selector::Selector, server::Api, status::Status, store::Key,
+    form::Form, query::Query, resource::Resource, selector::Selector, server::Api, status::Status,
+    store::Key,
 };
 
 impl Api {
@@ -27,6 +28,7 @@ impl Api {
         resource: &Resource,
         namespace: Option<&str>,
         query: &Query,
+        form: Form,
     ) -> Result<Value, Status> {
         let selector = selector(resource, query)?;
         let limit = query.number("limit")?.filter(|limit| *limit > 0);
@@ -49,12 +51,7 @@ impl Api {
         if let Some(next) = page.next {
             metadata["continue"] = Value::String(token(revision, &next));
         }
-        Ok(json!({
-            "apiVersion": resource.api_version(),
-            "kind": resource.list_kind,
-            "metadata": metadata,
-            "items": items,
-        }))
+        Ok(form.list(resource, metadata, items, self.now()))
     }
 }
 

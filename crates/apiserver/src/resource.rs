@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde_json::{Map, Value};
 
-use crate::{object, rules::Rules, schema::Schema};
+use crate::{object, rules::Rules, schema::Schema, table::Column};
 
 /// A resource in one of its versions.
 #[derive(Debug)]
@@ -14,10 +14,16 @@ pub(crate) struct Resource {
     pub(crate) kind: String,
     pub(crate) list_kind: String,
     pub(crate) plural: String,
+    pub(crate) singular: String,
+    pub(crate) short_names: Vec<String>,
+    /// Names under which it is asked for together with others.
+    pub(crate) categories: Vec<String>,
     pub(crate) is_namespaced: bool,
     pub(crate) has_status: bool,
     /// Whether its objects count the generations of what is wanted.
     pub(crate) has_generation: bool,
+    /// What a table of its objects shows.
+    pub(crate) columns: Vec<Column>,
     /// Fields that a field selector may name.
     pub(crate) selectable: Vec<String>,
     /// What its objects look like; built-in resources take any fields.
@@ -122,6 +128,19 @@ impl Table {
         self.resources.values().filter(|resource| resource.is_namespaced).cloned().collect()
     }
 
+    /// Returns every resource: groups by name, versions best first, resources by name.
+    pub(crate) fn all(&self) -> Vec<Arc<Resource>> {
+        let mut all: Vec<Arc<Resource>> = self.resources.values().cloned().collect();
+        all.sort_by(|a, b| {
+            a.group
+                .cmp(&b.group)
+                .then_with(|| rank(&b.version).cmp(&rank(&a.version)))
+                .then_with(|| a.version.cmp(&b.version))
+                .then_with(|| a.plural.cmp(&b.plural))
+        });
+        all
+    }
+
     pub(crate) fn insert(&mut self, resource: Resource) {
         let key = (resource.group.clone(), resource.version.clone(), resource.plural.clone());
         self.resources.insert(key, Arc::new(resource));
@@ -130,5 +149,47 @@ impl Table {
     /// Removes all versions of a resource.
     pub(crate) fn remove(&mut self, group: &str, plural: &str) {
         self.resources.retain(|key, _| key.0 != group || key.2 != plural);
+    }
+}
+
+/// Returns how good a version is: `v2` before `v1` before `v1beta2` before `v1alpha1` before any other name.
+fn rank(version: &str) -> (u8, u64, u64) {
+    const NONE: (u8, u64, u64) = (0, 0, 0);
+    let Some(rest) = version.strip_prefix('v') else {
+        return NONE;
+    };
+    let n_digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let (major, rest) = rest.split_at(n_digits);
+    let Ok(major) = major.parse() else {
+        return NONE;
+    };
+    let minor = |stability, digits: &str| match digits.parse() {
+        Ok(minor) => (stability, major, minor),
+        Err(_) => NONE,
+    };
+    if rest.is_empty() {
+        (3, major, 0)
+    } else if let Some(digits) = rest.strip_prefix("beta") {
+        minor(2, digits)
+    } else if let Some(digits) = rest.strip_prefix("alpha") {
+        minor(1, digits)
+    } else {
+        NONE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rank;
+
+    #[test]
+    fn stable_versions_come_first() {
+        let mut versions =
+            ["foo10", "v1", "v10beta3", "v2", "v1alpha1", "v11alpha2", "v3beta1", "v10"];
+        versions.sort_by_key(|version| std::cmp::Reverse(rank(version)));
+        assert_eq!(
+            versions,
+            ["v10", "v2", "v1", "v10beta3", "v3beta1", "v11alpha2", "v1alpha1", "foo10"]
+        );
     }
 }

@@ -13,6 +13,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request:
 use serde_json::{Value, json};
 
 use crate::{
+    discovery,
+    form::Form,
     patch::Patch,
     path::Target,
     query::Query,
@@ -26,6 +28,9 @@ use crate::{
 
 /// Bytes of the largest body, as in Kubernetes.
 const BODY_MAX: usize = 3 << 20;
+
+/// The version of Kubernetes whose API this is.
+const VERSION: (&str, &str) = ("1", "35");
 
 /// Warnings of one answer; the rest stay unsaid.
 const WARNINGS_MAX: usize = 32;
@@ -43,14 +48,15 @@ async fn answer(State(api): State<Arc<Api>>, request: Request<Body>) -> Response
 }
 
 fn serve(api: Arc<Api>, parts: &Parts, body: Bytes) -> Result<Response, Status> {
-    if parts.uri.path() == "/version" {
-        return Ok(
-            Json(json!({"major": "1", "minor": "35", "gitVersion": "v1.35.0"})).into_response()
-        );
+    if parts.method == Method::GET
+        && let Some(answer) = beside_resources(&api, parts)
+    {
+        return answer;
     }
     let target = Target::parse(parts.uri.path()).ok_or_else(Status::no_such_path)?;
     let resource = api.resource(target.group, target.version, target.plural)?;
     let query = Query::parse(&parts.uri)?;
+    let form = Form::negotiate(&parts.headers, &query)?;
     let part = match target.subresource {
         None => Part::Main,
         Some("status") if resource.has_status => Part::Status,
@@ -59,7 +65,7 @@ fn serve(api: Arc<Api>, parts: &Parts, body: Bytes) -> Result<Response, Status> 
     if target.namespace.is_some() && !resource.is_namespaced {
         return Err(Status::no_such_path());
     }
-    let call = Call { api, resource, query, headers: &parts.headers, body };
+    let call = Call { api, resource, query, form, headers: &parts.headers, body };
     match target.name {
         Some(name) => {
             let namespace = match (call.resource.is_namespaced, target.namespace) {
@@ -72,11 +78,37 @@ fn serve(api: Arc<Api>, parts: &Parts, body: Bytes) -> Result<Response, Status> 
     }
 }
 
+/// Answers what is about the server and not about an object.
+fn beside_resources(api: &Api, parts: &Parts) -> Option<Result<Response, Status>> {
+    match parts.uri.path() {
+        "/version" | "/version/" => Some(Ok(Json(version()).into_response())),
+        "/healthz" | "/livez" | "/readyz" => Some(Ok("ok".into_response())),
+        path => discovery::answer(api, path, &parts.headers),
+    }
+}
+
+/// Returns the version of Kubernetes whose API this is.
+fn version() -> Value {
+    let (major, minor) = VERSION;
+    json!({
+        "major": major,
+        "minor": minor,
+        "gitVersion": format!("v{major}.{minor}.0"),
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": "",
+        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+    })
+}
+
 /// A request whose resource is known.
 struct Call<'a> {
     api: Arc<Api>,
     resource: Arc<Resource>,
     query: Query,
+    form: Form,
     headers: &'a HeaderMap,
     body: Bytes,
 }
@@ -86,7 +118,7 @@ impl Call<'_> {
         match *method {
             Method::GET if self.query.flag("watch") => self.watch(namespace),
             Method::GET => {
-                let list = self.api.list(&self.resource, namespace, &self.query)?;
+                let list = self.api.list(&self.resource, namespace, &self.query, self.form)?;
                 Ok(Json(list).into_response())
             }
             Method::POST => {
@@ -97,7 +129,7 @@ impl Call<'_> {
                 };
                 let written =
                     self.api.create(&self.resource, namespace, object, self.options()?)?;
-                Ok(show(written, StatusCode::CREATED))
+                Ok(self.show(written, StatusCode::CREATED))
             }
             Method::DELETE => {
                 let deletion = self.deletion()?;
@@ -111,22 +143,25 @@ impl Call<'_> {
 
     fn object(self, method: &Method, key: Key, part: Part) -> Result<Response, Status> {
         match *method {
-            Method::GET => Ok(Json(self.api.get(&self.resource, &key)?).into_response()),
+            Method::GET => {
+                let object = self.api.get(&self.resource, &key)?;
+                Ok(Json(self.formed(object)).into_response())
+            }
             Method::PUT => {
                 let object = self.read_object()?;
                 let written =
                     self.api.update(&self.resource, &key, part, object, self.options()?)?;
-                Ok(show(written, StatusCode::OK))
+                Ok(self.show(written, StatusCode::OK))
             }
             Method::PATCH => {
                 let patch = Patch::parse(self.media_type(), &self.body)?;
                 let written =
                     self.api.patch(&self.resource, &key, part, &patch, self.options()?)?;
-                Ok(show(written, StatusCode::OK))
+                Ok(self.show(written, StatusCode::OK))
             }
             Method::DELETE if part == Part::Main => {
                 match self.api.delete(&self.resource, &key, &self.deletion()?)? {
-                    Deleted::Held(object) => Ok(Json(object).into_response()),
+                    Deleted::Held(object) => Ok(Json(self.formed(object)).into_response()),
                     Deleted::Gone { uid } => {
                         Ok(Status::deleted(&self.resource, &key.1, &uid).into_response())
                     }
@@ -138,9 +173,24 @@ impl Call<'_> {
 
     fn watch(self, namespace: Option<&str>) -> Result<Response, Status> {
         let namespace = namespace.map(str::to_owned);
-        let stream = watch::watch(self.api, self.resource, namespace, &self.query)?;
+        let stream = watch::watch(self.api, self.resource, self.form, namespace, &self.query)?;
         let json = HeaderValue::from_static("application/json");
         Ok(([(header::CONTENT_TYPE, json)], Body::from_stream(stream)).into_response())
+    }
+
+    /// Returns an object in the form that was asked for.
+    fn formed(&self, object: Value) -> Value {
+        self.form.object(&self.resource, object, self.api.now())
+    }
+
+    fn show(&self, written: Written, code: StatusCode) -> Response {
+        let mut response = (code, Json(self.formed(written.object))).into_response();
+        for warning in written.warnings.iter().take(WARNINGS_MAX) {
+            if let Ok(value) = HeaderValue::from_str(&format!("299 - {warning:?}")) {
+                response.headers_mut().append(header::WARNING, value);
+            }
+        }
+        response
     }
 
     fn media_type(&self) -> &str {
@@ -180,14 +230,4 @@ impl Call<'_> {
             resource_version: condition("resourceVersion"),
         })
     }
-}
-
-fn show(written: Written, code: StatusCode) -> Response {
-    let mut response = (code, Json(written.object)).into_response();
-    for warning in written.warnings.iter().take(WARNINGS_MAX) {
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - {:?}", warning)) {
-            response.headers_mut().append(header::WARNING, value);
-        }
-    }
-    response
 }

@@ -290,6 +290,15 @@ impl Status {
         Status::failure(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
     }
 
+    pub(crate) fn not_acceptable() -> Status {
+        let message = "only the following media types are accepted: application/json, application/json;stream=watch";
+        Status::failure(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message.to_owned())
+    }
+
+    pub(crate) fn unauthorized() -> Status {
+        Status::failure(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".to_owned())
+    }
+
     pub(crate) fn expired(message: impl Into<String>) -> Status {
         Status::failure(StatusCode::GONE, "Expired", message.into())
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    form::Form,
     query::Query,
     read,
     resource::Resource,
@@ -33,6 +34,7 @@ const TIMEOUT_MAX: u64 = 24 * 3600;
 struct Watcher {
     api: Arc<Api>,
     resource: Arc<Resource>,
+    form: Form,
     namespace: Option<String>,
     selector: Arc<Selector>,
     /// Objects that were there at the start and are still to be told.
@@ -52,6 +54,7 @@ struct Watcher {
 pub(crate) fn watch(
     api: Arc<Api>,
     resource: Arc<Resource>,
+    form: Form,
     namespace: Option<String>,
     query: &Query,
 ) -> Result<impl Stream<Item = Result<Bytes, std::convert::Infallible>> + use<>, Status> {
@@ -84,6 +87,7 @@ pub(crate) fn watch(
     let watcher = Watcher {
         api,
         resource,
+        form,
         namespace,
         selector,
         initial: initial.into_iter(),
@@ -134,8 +138,9 @@ impl Watcher {
 
     fn initial_lines(&mut self) -> String {
         let mut lines = String::new();
-        for stored in self.initial.by_ref().take(CHUNK_MAX) {
-            lines.push_str(&line("ADDED", &self.resource.present(&stored.value)));
+        let initial: Vec<Arc<Stored>> = self.initial.by_ref().take(CHUNK_MAX).collect();
+        for stored in initial {
+            lines.push_str(&self.line("ADDED", &stored.value));
         }
         if self.marks_initial_end && self.initial.len() == 0 {
             self.marks_initial_end = false;
@@ -164,7 +169,7 @@ impl Watcher {
     }
 
     /// Returns the line for a change, if this watch sees it.
-    fn tell(&self, change: &Change) -> Option<String> {
+    fn tell(&mut self, change: &Change) -> Option<String> {
         let sees = |stored: &Stored| {
             let namespace = crate::object::namespace(&stored.value);
             self.namespace.as_deref().is_none_or(|own| own == namespace)
@@ -177,19 +182,23 @@ impl Watcher {
             (true, false) => "DELETED",
             (false, false) => return None,
         };
-        Some(line(type_, &self.resource.present(&change.new.value)))
+        Some(self.line(type_, &change.new.value))
+    }
+
+    /// Returns the line for an object, in the form that was asked for.
+    fn line(&mut self, type_: &str, stored: &Value) -> String {
+        let object = self.resource.present(stored);
+        let shown = self.form.object(&self.resource, object, self.api.now());
+        self.form = self.form.without_head();
+        line(type_, &shown)
     }
 
     fn bookmark(&self, annotations: Value) -> String {
-        let object = json!({
-            "apiVersion": self.resource.api_version(),
-            "kind": self.resource.kind,
-            "metadata": {
-                "resourceVersion": self.position.to_string(),
-                "annotations": annotations,
-            },
+        let metadata = json!({
+            "resourceVersion": self.position.to_string(),
+            "annotations": annotations,
         });
-        line("BOOKMARK", &object)
+        line("BOOKMARK", &self.form.bookmark(&self.resource, metadata))
     }
 }
 
