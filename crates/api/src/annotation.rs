@@ -20,3 +20,6 @@ pub const SHARD_KEY: &str = "sharding.fluxcd.io/key";
 
 /// On an ImagePolicy: the tag, older than the current choice, that it may move to.
 pub const ALLOW_OLDER: &str = "tagtide.dev/allow-older";
+
+/// On an object that was loaded from a file: the file, without which it is deleted again.
+pub const LOADED_FROM: &str = "tagtide.dev/loaded-from";

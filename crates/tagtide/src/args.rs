@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -28,9 +29,10 @@ pub(crate) struct Global {
         env = "TAGTIDE_LOG_ENCODING"
     )]
     pub(crate) log_encoding: LogEncoding,
-    /// Which log lines are shown: error, warn, info, debug, trace, or tracing directives
-    #[arg(long, global = true, default_value = "error", env = "TAGTIDE_LOG_LEVEL")]
-    pub(crate) log_level: String,
+    /// Which log lines are shown: error (info for `up`), warn, info, debug, trace, or tracing
+    /// directives
+    #[arg(long, global = true, env = "TAGTIDE_LOG_LEVEL")]
+    pub(crate) log_level: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,6 +55,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Run sources, repositories, policies and automations
     Run(Run),
+    /// Serve the API that they live in, and run them for as long as it is served
+    Up(Up),
     /// Show what a run would change and why, as a unified diff
     Plan(Plan),
     /// Explain a choice
@@ -85,6 +89,20 @@ pub(crate) struct Run {
     pub(crate) dry_run: bool,
     #[arg(short, long, value_enum, default_value = "text")]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) manifests: Manifests,
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// Where the API is served [default: 127.0.0.1:7443, or another port if that is taken]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Apply manifests that change, and delete what was loaded from those that are removed
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 #[derive(Debug, Args)]
@@ -131,7 +149,8 @@ pub(crate) struct Manifests {
 
 #[derive(Debug, Args)]
 pub(crate) struct State {
-    /// Keep tags, choices and mirrors in this folder between runs
+    /// Keep tags, choices and mirrors in this folder between runs [`up` keeps them in
+    /// $XDG_STATE_HOME/tagtide by itself]
     #[arg(long = "state", alias = "storage-path", value_name = "DIR", env = "TAGTIDE_STATE")]
     pub(crate) folder: Option<PathBuf>,
     /// How long after a registry first denied the current tag a complete listing must lack it too

@@ -128,6 +128,21 @@ pub(crate) fn settings(state: &State) -> Result<Settings, Usage> {
     Ok(Settings { removal_confirmation: duration.to_std(), ..Settings::default() })
 }
 
+/// Returns the state folder of a daemon: the one that is named, else the user's own.
+pub(crate) fn state_folder(state: &State, environment: &Environment) -> Result<PathBuf, Usage> {
+    if let Some(folder) = &state.folder {
+        return Ok(folder.clone());
+    }
+    // A relative path in the variable is to be ignored.
+    let home =
+        environment.get("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = home.or_else(|| Some(Path::new(environment.get("HOME")?).join(".local/state")));
+    let home = home.ok_or_else(|| {
+        Usage("neither HOME nor XDG_STATE_HOME is set; name a folder with --state".to_owned())
+    });
+    Ok(home?.join("tagtide"))
+}
+
 /// Returns the credentials that the flags and the environment give for what was loaded.
 pub(crate) fn credentials(
     manifests: &Manifests,

@@ -6,10 +6,14 @@ mod diff;
 mod error;
 mod fail_point;
 mod folder;
+mod loader;
 mod local;
+mod manifest_files;
 mod manifests;
+mod pki;
 mod report;
 mod secrets;
+mod serve;
 mod session;
 mod ui;
 mod commands {
@@ -18,6 +22,7 @@ mod commands {
     pub(crate) mod lint;
     pub(crate) mod plan;
     pub(crate) mod run;
+    pub(crate) mod up;
 }
 
 use std::process::ExitCode;
@@ -56,13 +61,15 @@ fn main() -> ExitCode {
 
 fn perform(cli: Cli) -> Result<Outcome> {
     let environment = Environment::of_process();
-    start_logging(&cli.global, &environment)?;
+    let is_service = matches!(cli.command, Command::Up(_));
+    start_logging(&cli.global, if is_service { "info" } else { "error" }, &environment)?;
     match cli.command {
         Command::Explain {
             subject: ExplainSubject::Image { subject: ExplainImage::Policy(policy) },
         } => commands::explain::run(&policy, &Ui),
         Command::Lint(lint) => commands::lint::run(&lint, &Ui),
         Command::Run(run) => wait(commands::run::run(&run, &environment, &Ui)),
+        Command::Up(up) => wait(commands::up::run(&up, &environment, &Ui)),
         Command::Plan(plan) => wait(commands::plan::run(&plan, &environment, &Ui)),
         Command::Demo(demo) => wait(commands::demo::run(&demo, &Ui)),
     }
@@ -74,9 +81,10 @@ fn wait(command: impl Future<Output = Result<Outcome>>) -> Result<Outcome> {
     runtime.context("cannot start the runtime")?.block_on(command)
 }
 
-fn start_logging(global: &Global, environment: &Environment) -> Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&global.log_level)
-        .map_err(|error| Usage(format!("--log-level `{}`: {error}", global.log_level)))?;
+fn start_logging(global: &Global, level: &str, environment: &Environment) -> Result<()> {
+    let level = global.log_level.as_deref().unwrap_or(level);
+    let filter = tracing_subscriber::EnvFilter::try_new(level)
+        .map_err(|error| Usage(format!("--log-level `{level}`: {error}")))?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     let lines = match global.log_encoding {
         LogEncoding::Console => lines.with_ansi(false).boxed(),

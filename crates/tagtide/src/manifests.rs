@@ -19,7 +19,7 @@ const CORE_KINDS: &[&str] = &["Namespace", "Secret", "ServiceAccount", "ConfigMa
 const OUR_WORDS: &[&str] = &[api::kinds::IMAGE_GROUP, api::kinds::SOURCE_GROUP];
 
 /// What was found in the paths that were given.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Loaded {
     /// Objects to create, in the order in which they were read.
     pub(crate) objects: Vec<Manifest>,
@@ -55,11 +55,64 @@ impl Manifest {
 /// A path that cannot be read is an error of the whole; a file or object that cannot be
 /// understood is a problem of its own.
 pub(crate) fn load(paths: &[PathBuf], namespace: &str) -> Result<Loaded> {
-    let mut loader = Loader { loaded: Loaded::default(), namespace };
+    let mut loaded = Loaded::default();
     for path in paths {
-        loader.path(path)?;
+        for file in files(path)? {
+            loaded.extend(read(&file, namespace)?);
+        }
     }
+    Ok(loaded)
+}
+
+/// A file that may hold manifests.
+#[derive(Clone, Debug)]
+pub(crate) struct ManifestFile {
+    folder: Folder,
+    /// Relative to the folder.
+    file: String,
+    pub(crate) path: PathBuf,
+    given: Given,
+}
+
+/// Returns the files of a path: itself, or those of a folder in lexical order.
+pub(crate) fn files(path: &Path) -> Result<Vec<ManifestFile>> {
+    if path.is_dir() {
+        let folder = Folder::open(path)?;
+        let files = folder.files(".", is_manifest)?.into_iter();
+        return Ok(files
+            .map(|file| ManifestFile {
+                folder: folder.clone(),
+                path: path.join(&file),
+                file,
+                given: Given::Found,
+            })
+            .collect());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder = Folder::open(parent.unwrap_or(Path::new(".")))?;
+    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(vec![ManifestFile { folder, file, path: path.to_owned(), given: Given::Named }])
+}
+
+/// Loads every manifest of one file.
+pub(crate) fn read(file: &ManifestFile, namespace: &str) -> Result<Loaded> {
+    let bytes = file.folder.read(&file.file)?;
+    let mut loader = Loader { loaded: Loaded::default(), namespace };
+    loader.file(&file.path.display().to_string(), &bytes, file.given);
     Ok(loader.loaded)
+}
+
+impl Loaded {
+    /// Adds what was found elsewhere.
+    pub(crate) fn extend(&mut self, other: Loaded) {
+        self.objects.extend(other.objects);
+        for (kind, n) in other.skipped {
+            *self.skipped.entry(kind).or_default() += n;
+        }
+        self.notices.extend(other.notices);
+        self.problems.extend(other.problems);
+        self.encrypted.extend(other.encrypted);
+    }
 }
 
 struct Loader<'a> {
@@ -68,22 +121,6 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn path(&mut self, path: &Path) -> Result<()> {
-        if path.is_dir() {
-            let folder = Folder::open(path)?;
-            for file in folder.files(".", is_manifest)? {
-                let name = path.join(&file).display().to_string();
-                self.file(&name, &folder.read(&file)?, Given::Found);
-            }
-            return Ok(());
-        }
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let folder = Folder::open(parent.unwrap_or(Path::new(".")))?;
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
-        self.file(&path.display().to_string(), &folder.read(&file)?, Given::Named);
-        Ok(())
-    }
-
     fn file(&mut self, name: &str, bytes: &[u8], given: Given) {
         let mut faults = Vec::new();
         for document in yaml::documents(bytes) {
@@ -173,7 +210,7 @@ impl Loader<'_> {
 }
 
 /// How a file came to be read.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Given {
     /// By its own name on the command line.
     Named,

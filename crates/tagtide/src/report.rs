@@ -48,7 +48,7 @@ pub(crate) struct Commit {
 }
 
 /// Something in a file that is wrong and was left alone.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Problem {
     pub(crate) file: String,
     pub(crate) line: usize,

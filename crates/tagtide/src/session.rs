@@ -54,19 +54,9 @@ impl Session {
         doors: Doors,
         settings: Settings,
     ) -> Result<Self> {
-        let server = Server::in_memory(doors.clock.clone());
-        for definition in api::crds() {
-            server.install_yaml(definition).context("installing our own definitions")?;
-        }
-        let mut notices = loaded.notices;
-        let secrets = Secrets::of(&loaded.objects, &loaded.encrypted, &credentials, &settings);
-        notices.extend(skipped(&loaded.skipped, secrets.n_encrypted));
-        notices.extend(credentials.notices);
-        notices.extend(secrets.missing);
-        let (objects, ambiguous) = manifests::settle(loaded.objects, |manifest| {
-            // Whether the API takes it alone, which a patch of another object is not.
-            apiserver_takes(&manifest.value)
-        });
+        let server = server(doors.clock.clone())?;
+        let notices = notices(&loaded, &credentials, &settings);
+        let (objects, ambiguous) = settle(loaded.objects);
         let mut problems = loaded.problems;
         problems.extend(ambiguous);
         for ((namespace, name), data) in &credentials.secrets {
@@ -137,17 +127,48 @@ impl Session {
     }
 }
 
-fn resource(kind: Kind) -> ApiResource {
+/// Returns an empty API that knows our kinds.
+pub(crate) fn server(clock: Clock) -> Result<Server> {
+    let server = Server::in_memory(clock);
+    for definition in api::crds() {
+        server.install_yaml(definition).context("installing our own definitions")?;
+    }
+    Ok(server)
+}
+
+/// Returns what a person should know about what was loaded and the credentials for it.
+pub(crate) fn notices(
+    loaded: &Loaded,
+    credentials: &Credentials,
+    settings: &Settings,
+) -> Vec<String> {
+    let secrets = Secrets::of(&loaded.objects, &loaded.encrypted, credentials, settings);
+    let mut notices = loaded.notices.clone();
+    notices.extend(skipped(&loaded.skipped, secrets.n_encrypted));
+    notices.extend(credentials.notices.iter().cloned());
+    notices.extend(secrets.missing);
+    notices
+}
+
+/// Settles objects that stand in more than one file: a patch of another object, which the API does
+/// not take alone, is left out.
+pub(crate) fn settle(objects: Vec<Manifest>) -> (Vec<Manifest>, Vec<Problem>) {
+    manifests::settle(objects, |manifest| apiserver_takes(&manifest.value))
+}
+
+pub(crate) fn resource(kind: Kind) -> ApiResource {
     let names = kind.names();
     let kind = GroupVersionKind::gvk(names.group, names.version, names.kind);
     ApiResource::from_gvk_with_plural(&kind, names.plural)
 }
 
-fn client(server: &Server) -> kube::Client {
+/// Returns a client of an API in this process.
+pub(crate) fn client(server: &Server) -> kube::Client {
     kube::Client::new(server.router(), "default")
 }
 
-fn driver(
+/// Returns a driver of the objects in `server` that works through `doors`.
+pub(crate) fn driver(
     server: &Server,
     doors: Doors,
     state: Option<&State>,
@@ -209,7 +230,8 @@ fn apiserver_takes(value: &Value) -> bool {
     installed.is_ok() && server.load(value).is_ok()
 }
 
-fn load_secret(
+/// Creates or replaces a Secret that was given as files.
+pub(crate) fn load_secret(
     server: &Server,
     namespace: &str,
     name: &str,

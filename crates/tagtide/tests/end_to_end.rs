@@ -4,6 +4,7 @@
 
 mod end_to_end {
     mod credentials;
+    mod daemon;
     mod demo;
     mod environments;
     mod explain;
@@ -14,5 +15,6 @@ mod end_to_end {
     mod plan;
     mod repositories;
     mod state;
+    mod up;
     pub(crate) mod world;
 }

@@ -65,16 +65,20 @@ fn session(
     let mut loaded = manifests::load(&args.paths, &args.namespace)?;
     loaded.objects.retain(keep);
     let credentials = config::credentials(args, environment, &loaded)?;
+    Session::open(loaded, credentials, state, doors(args, environment)?, settings)
+}
+
+/// Returns the doors of a real run.
+pub(crate) fn doors(args: &Manifests, environment: &Environment) -> Result<Doors> {
     let options = net::Options { proxies: config::proxies(environment), ..net::Options::default() };
-    let doors = Doors {
+    Ok(Doors {
         net: net::Client::new(options)?,
         clock: Clock::real(),
         registry: registry::Options {
             allow_realms: args.allow_realm.clone(),
             ..registry::Options::default()
         },
-    };
-    Session::open(loaded, credentials, state, doors, settings)
+    })
 }
 
 /// What a run has come to.

@@ -1,0 +1,213 @@
+//! `tagtide up`: the API on a port, objects in it, and the reconcilers, until somebody stops them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use apiserver::Server;
+use clock::Clock;
+use controllers::state::State;
+use controllers::{Driver, Settings};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{Environment, Up};
+use crate::commands::run;
+use crate::config;
+use crate::error::Outcome;
+use crate::loader::{Loader, Look};
+use crate::manifest_files::ManifestFiles;
+use crate::pki::Pki;
+use crate::serve::{self, Certificate, Listen};
+use crate::session;
+use crate::ui::{Ui, count};
+
+/// Where the API is served if that port is free.
+const PORT: u16 = 7443;
+/// How often certificates are looked at.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Where the daemon is and who it is.
+struct Home {
+    folder: PathBuf,
+    state: State,
+    listener: TcpListener,
+    /// Where clients of this machine reach it.
+    url: String,
+    pki: Pki,
+    notice: Option<String>,
+}
+
+/// The objects and what works on them.
+struct World {
+    server: Server,
+    driver: Driver,
+    loader: Loader,
+    /// What the first look at the manifests came to.
+    look: Look,
+    notices: Vec<String>,
+    clock: Clock,
+}
+
+pub(crate) async fn run(args: &Up, environment: &Environment, ui: &Ui) -> Result<Outcome> {
+    let stop = stop_signal()?;
+    let mut files = ManifestFiles::new(&args.manifests.paths, &args.manifests.namespace)?;
+    files.look().1?;
+    let home = Home::open(args, environment).await?;
+    let world = World::open(args, environment, files, &home.state).await?;
+    tell(&home, &world, ui)?;
+    let World { server, driver, loader, clock, .. } = world;
+    let (ending, mut tasks) = (CancellationToken::new(), JoinSet::new());
+    let certificate = Certificate::new(home.pki.certified_key()?);
+    let tls = certificate.acceptor()?;
+    let router = apiserver::require_token(server.router(), home.pki.token().expose());
+    let kubeconfig = home.kubeconfig();
+    tasks.spawn(serve::serve(home.listener, Some(tls), router, ending.clone()));
+    tasks.spawn(renew(home.pki, certificate, kubeconfig, home.url, clock, ending.clone()));
+    let watch = if args.watch { Some(tokio::spawn(loader.watch())) } else { None };
+    driver.run(stop).await;
+    ending.cancel();
+    watch.inspect(tokio::task::JoinHandle::abort);
+    tasks.join_all().await;
+    ui.note("stopped")?;
+    Ok(Outcome::Done)
+}
+
+impl Home {
+    async fn open(args: &Up, environment: &Environment) -> Result<Self> {
+        let folder = config::state_folder(&args.state, environment)?;
+        let folder = std::path::absolute(&folder).context("cannot find the state folder")?;
+        let state = State::open(&folder)?;
+        let listen = args.listen.map_or(Listen::Loopback { port: PORT }, Listen::At);
+        let (listener, address) = serve::bind(listen).await?;
+        let now = Clock::real().now();
+        let (pki, notice) = Pki::open(&folder.join("pki"), address.ip(), now)?;
+        let home = Self {
+            folder,
+            state,
+            listener,
+            url: format!("https://{}", near(address)),
+            pki,
+            notice,
+        };
+        home.pki.write_kubeconfig(&home.kubeconfig(), &home.url)?;
+        Ok(home)
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+}
+
+impl World {
+    async fn open(
+        args: &Up,
+        environment: &Environment,
+        files: ManifestFiles,
+        state: &State,
+    ) -> Result<Self> {
+        let settings = config::settings(&args.state)?;
+        let found = files.found();
+        let credentials = config::credentials(&args.manifests, environment, &found)?;
+        let doors = run::doors(&args.manifests, environment)?;
+        let clock = doors.clock.clone();
+        let server = session::server(clock.clone())?;
+        for ((namespace, name), data) in &credentials.secrets {
+            session::load_secret(&server, namespace, name, data)?;
+        }
+        let notices = session::notices(&found, &credentials, &settings);
+        let mut loader = Loader::new(session::client(&server), files);
+        loader.remember().await?;
+        let look = loader.load().await;
+        let fallback = Some(Arc::new(credentials.fallback));
+        let driver =
+            session::driver(&server, doors, Some(state), Settings { fallback, ..settings })?;
+        Ok(Self { server, driver, loader, look, notices, clock })
+    }
+}
+
+/// Prints what was loaded and how to reach it.
+fn tell(home: &Home, world: &World, ui: &Ui) -> Result<()> {
+    for notice in home.notice.iter().chain(&world.notices) {
+        ui.note(&format!("notice: {notice}"))?;
+    }
+    for problem in &world.look.problems {
+        ui.note(&format!("problem: {problem}"))?;
+    }
+    let (url, folder) = (&home.url, home.folder.display());
+    let loaded = count(world.look.n_applied, "object");
+    ui.data(&format!(
+        "tagtide serves {url}\n\
+         state: {folder}\n\
+         loaded: {loaded}\n\
+         try: kubectl --kubeconfig {} get imagerepositories,imagepolicies -A\n",
+        home.kubeconfig().display()
+    ))
+}
+
+/// Keeps certificates young.
+async fn renew(
+    mut pki: Pki,
+    certificate: Arc<Certificate>,
+    kubeconfig: PathBuf,
+    url: String,
+    clock: Clock,
+    ending: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = ending.cancelled() => return,
+            () = clock.sleep(RENEWAL_INTERVAL) => {}
+        }
+        if let Err(error) = renew_once(&mut pki, &certificate, &kubeconfig, &url, &clock) {
+            tracing::error!(error = %format!("{error:#}"), "Cannot renew the certificate");
+        }
+    }
+}
+
+fn renew_once(
+    pki: &mut Pki,
+    certificate: &Certificate,
+    kubeconfig: &Path,
+    url: &str,
+    clock: &Clock,
+) -> Result<()> {
+    if pki.renew(clock.now())? {
+        pki.write_kubeconfig(kubeconfig, url)?;
+        certificate.replace(pki.certified_key()?);
+        tracing::info!("Renewed the certificate");
+    }
+    Ok(())
+}
+
+/// Returns what is cancelled by the first signal to stop; a second one ends the process at once.
+fn stop_signal() -> Result<CancellationToken> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("Stopping");
+        stopped.cancel();
+    });
+    Ok(stop)
+}
+
+/// Returns where this machine reaches a listener on `address`.
+fn near(address: SocketAddr) -> SocketAddr {
+    let loopback = if address.is_ipv4() {
+        [127, 0, 0, 1].into()
+    } else {
+        std::net::Ipv6Addr::LOCALHOST.into()
+    };
+    let ip = if address.ip().is_unspecified() { loopback } else { address.ip() };
+    SocketAddr::new(ip, address.port())
+}
