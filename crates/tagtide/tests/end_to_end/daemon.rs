@@ -35,8 +35,7 @@ impl Desk {
     /// answers.
     #[track_caller]
     pub(crate) fn up(&self, args: &[&str]) -> Daemon<'_> {
-        let mut command =
-            self.command(&["up", "--state", "state", "--listen", "127.0.0.1:0"]);
+        let mut command = self.command(&["up", "--state", "state", "--listen", "127.0.0.1:0"]);
         let output = |name: &str| File::create(self.path(name)).expect("a file");
         command.args(args).stdout(output("up.stdout")).stderr(output("up.stderr"));
         let child = command.spawn().expect("the binary starts");
@@ -105,14 +104,6 @@ impl Daemon<'_> {
         let is_sent = Command::new("kill").args(["-INT", &pid]).status().expect("kill runs");
         assert!(is_sent.success(), "the daemon is there to be stopped");
         self.wait_for("the end", |daemon| daemon.child.try_wait().expect("a child"));
-        self.ended()
-    }
-
-    /// Kills the daemon, as by power loss.
-    #[track_caller]
-    pub(crate) fn kill(mut self) -> Ended {
-        self.child.kill().expect("the daemon is there to be killed");
-        self.child.wait().expect("a child");
         self.ended()
     }
 
