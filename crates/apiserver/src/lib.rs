@@ -1,7 +1,8 @@
 //! A Kubernetes API for whatever custom resource definitions it is given.
 //!
 //! [`Server::router`] answers requests; it is a tower service, so that a Kubernetes
-//! client in the same process needs no socket. Objects live in memory. What is missing
+//! client in the same process needs no socket. Objects live in memory, and in a file if the
+//! server is opened on one: then a request that writes is answered when it is durable. What is missing
 //! on purpose so far: discovery, tables, server-side apply and strategic merge.
 
 mod access;
@@ -31,3 +32,4 @@ mod write;
 pub use access::require_token;
 pub use server::{LoadError, Server};
 pub use status::{Cause, Details, Status};
+pub use store::{Damage, OnDamage, OpenError, StatusKey};

@@ -3,11 +3,17 @@
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    form::Form, query::Query, resource::Resource, selector::Selector, server::Api, status::Status,
-    store::Key,
+    form::Form,
+    query::Query,
+    resource::Resource,
+    selector::Selector,
+    server::Api,
+    status::{FieldError, Problem, Status},
+    store::{Key, Listing},
 };
 
 impl Api {
@@ -19,10 +25,7 @@ impl Api {
         }
     }
 
-    /// Returns a page of a list.
-    ///
-    /// Later pages show newer changes, but name the revision of the first: a watch from
-    /// there tells every change that a page may have missed.
+    /// Returns a page of a list: as things are, or as they were when its first page was read.
     pub(crate) fn list(
         &self,
         resource: &Resource,
@@ -32,27 +35,149 @@ impl Api {
     ) -> Result<Value, Status> {
         let selector = selector(resource, query)?;
         let limit = query.number("limit")?.filter(|limit| *limit > 0);
-        let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let start = match query.text("continue") {
-            "" => None,
-            token => Some(parse_token(token)?),
-        };
-        let page = self.store.list(
-            &resource.id,
+        let place = Place::of(query, limit.is_some(), self.store.revision())?;
+        let listing = Listing {
             namespace,
-            start.as_ref().map(|(_, key)| key),
-            limit,
-            |object| selector.matches(object),
-        );
-        let revision = start.map_or(page.revision, |(revision, _)| revision);
+            start: place.start.as_ref(),
+            at: place.revision,
+            limit: limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            bytes: usize::MAX,
+            counts_rest: limit.is_some(),
+        };
+        let select = |object: &Value| selector.matches(object);
+        let select = (!selector.is_empty()).then_some(&select as &dyn Fn(&Value) -> bool);
+        let page = self.store.list(&resource.id, &listing, select).map_err(|_| place.expired())?;
         let items: Vec<Value> =
             page.objects.iter().map(|stored| resource.present(&stored.value)).collect();
-        let mut metadata = json!({"resourceVersion": revision.to_string()});
+        let mut metadata = json!({"resourceVersion": place.revision.to_string()});
         if let Some(next) = page.next {
-            metadata["continue"] = Value::String(token(revision, &next));
+            metadata["continue"] = Value::String(token(place.told(), &next));
+            if let Some(n_more) = page.n_more {
+                metadata["remainingItemCount"] = n_more.into();
+            }
         }
         Ok(form.list(resource, metadata, items, self.now()))
     }
+}
+
+/// Where a page is in a list, and in time.
+struct Place {
+    revision: u64,
+    start: Option<Key>,
+    /// Whether the list goes on with what is there now, as the client has agreed.
+    is_inconsistent: bool,
+}
+
+impl Place {
+    fn of(query: &Query, is_limited: bool, current: u64) -> Result<Place, Status> {
+        check_list(query)?;
+        let asked = query.number("resourceVersion")?.unwrap_or_default();
+        if !query.text("continue").is_empty() {
+            if asked > 0 {
+                let message = "specifying resource version is not allowed when using continue";
+                return Err(Status::bad_request(message));
+            }
+            let (version, start) = parse_token(query.text("continue"))?;
+            let start = Some(start);
+            let Some(revision) = version else {
+                return Ok(Place { revision: current, start, is_inconsistent: true });
+            };
+            return Place { revision, start, is_inconsistent: false }.within(current);
+        }
+        let is_exact = match query.text("resourceVersionMatch") {
+            "Exact" => true,
+            // As it was before there was a choice.
+            "" => is_limited && asked > 0,
+            _ => false,
+        };
+        let revision = if is_exact { asked } else { asked.max(current) };
+        Place { revision, start: None, is_inconsistent: false }.within(current)
+    }
+
+    fn within(self, current: u64) -> Result<Place, Status> {
+        if self.revision > current {
+            return Err(Status::version_too_large(self.revision, current));
+        }
+        Ok(self)
+    }
+
+    /// Returns the error when what this page would show is forgotten.
+    fn expired(&self) -> Status {
+        match &self.start {
+            Some(start) => Status::continue_expired(token(None, start)),
+            None => Status::expired("The resourceVersion for the provided list is too old."),
+        }
+    }
+
+    /// Returns the revision that the token for the next page names.
+    fn told(&self) -> Option<u64> {
+        (!self.is_inconsistent).then_some(self.revision)
+    }
+}
+
+/// Checks the parameters of a list against each other.
+fn check_list(query: &Query) -> Result<(), Status> {
+    const MATCH: &str = "resourceVersionMatch";
+    let forbidden =
+        |field: &str, why: &str| FieldError::new(field, Problem::Forbidden(why.to_owned()));
+    let mut errors = Vec::new();
+    let asked = query.text("resourceVersion");
+    let matched = query.text(MATCH);
+    if !matched.is_empty() {
+        if asked.is_empty() {
+            let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+            errors.push(forbidden(MATCH, why));
+        }
+        if !query.text("continue").is_empty() {
+            let why = "resourceVersionMatch is forbidden when continue is provided";
+            errors.push(forbidden(MATCH, why));
+        }
+        if !matches!(matched, "Exact" | "NotOlderThan") {
+            errors.push(unknown_match(matched, &["Exact", "NotOlderThan", ""]));
+        }
+        if matched == "Exact" && asked == "0" {
+            let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            errors.push(forbidden(MATCH, why));
+        }
+    }
+    if !query.text("sendInitialEvents").is_empty() {
+        let why = "sendInitialEvents is forbidden for list";
+        errors.push(forbidden("sendInitialEvents", why));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid_list(&errors)) }
+}
+
+/// Checks the parameters of a watch against each other.
+pub(crate) fn check_watch(query: &Query) -> Result<(), Status> {
+    const MATCH: &str = "resourceVersionMatch";
+    let forbidden = |why: &str| FieldError::new(MATCH, Problem::Forbidden(why.to_owned()));
+    let mut errors = Vec::new();
+    let matched = query.text(MATCH);
+    let has_initial = !query.text("sendInitialEvents").is_empty();
+    if has_initial && matched != "NotOlderThan" {
+        let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        errors.push(forbidden(why));
+    }
+    if !matched.is_empty() {
+        if !has_initial {
+            let why =
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            errors.push(forbidden(why));
+        }
+        if matched != "NotOlderThan" {
+            errors.push(unknown_match(matched, &["NotOlderThan"]));
+        }
+        if !query.text("continue").is_empty() {
+            errors.push(forbidden("resourceVersionMatch is forbidden when continue is provided"));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid_list(&errors)) }
+}
+
+fn unknown_match(matched: &str, supported: &[&str]) -> FieldError {
+    let supported = supported.iter().map(|&word| word.to_owned()).collect();
+    let value = Value::from(matched).to_string();
+    FieldError::new("resourceVersionMatch", Problem::NotSupported { value, supported })
 }
 
 /// Reads the selectors of a request.
@@ -61,15 +186,46 @@ pub(crate) fn selector(resource: &Resource, query: &Query) -> Result<Arc<Selecto
     Selector::parse(labels, fields, &resource.selectable).map(Arc::new)
 }
 
-/// Returns what a client sends back for the next page.
-fn token(revision: u64, next: &Key) -> String {
-    URL_SAFE_NO_PAD.encode(json!([revision, next.0, next.1]).to_string())
+/// What a client sends back for the next page, as Kubernetes writes it.
+#[derive(Deserialize, Serialize)]
+struct Token {
+    v: String,
+    /// The revision of the list; -1 for whatever is there.
+    rv: i64,
+    /// Namespace and name at which the page begins.
+    start: String,
 }
 
-fn parse_token(token: &str) -> Result<(u64, Key), Status> {
-    let bytes = URL_SAFE_NO_PAD.decode(token).ok();
-    let parsed = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let (revision, namespace, name) =
-        parsed.ok_or_else(|| Status::bad_request("continue key is not valid"))?;
-    Ok((revision, (namespace, name)))
+const TOKEN_VERSION: &str = "meta.k8s.io/v1";
+
+fn token(revision: Option<u64>, next: &Key) -> String {
+    let token = Token {
+        v: TOKEN_VERSION.to_owned(),
+        rv: revision.and_then(|revision| i64::try_from(revision).ok()).unwrap_or(-1),
+        start: format!("{}/{}", next.0, next.1),
+    };
+    // A struct of texts and a number has no way to fail.
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
+}
+
+/// Reads a token; without a revision, the list goes on with whatever is there.
+fn parse_token(token: &str) -> Result<(Option<u64>, Key), Status> {
+    let invalid = |why: &str| Status::bad_request(format!("continue key is not valid{why}"));
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|error| invalid(&format!(": {error}")))?;
+    let token: Token =
+        serde_json::from_slice(&bytes).map_err(|error| invalid(&format!(": {error}")))?;
+    if token.v != TOKEN_VERSION {
+        return Err(invalid(": server does not recognize this encoded version"));
+    }
+    let (namespace, name) = token
+        .start
+        .split_once('/')
+        .ok_or_else(|| invalid(": encoded start key empty (version meta.k8s.io/v1)"))?;
+    let revision = match token.rv {
+        -1 => None,
+        rv => Some(u64::try_from(rv).ok().filter(|rv| *rv > 0).ok_or_else(|| {
+            invalid(": incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
+        })?),
+    };
+    Ok((revision, (namespace.to_owned(), name.to_owned())))
 }

@@ -44,7 +44,25 @@ async fn answer(State(api): State<Arc<Api>>, request: Request<Body>) -> Response
     let Ok(body) = to_bytes(body, BODY_MAX).await else {
         return Status::too_large(BODY_MAX).into_response();
     };
-    serve(api, &parts, body).unwrap_or_else(IntoResponse::into_response)
+    durably(api, &parts, body).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// Serves a request, and answers when what it has written is durable.
+async fn durably(api: Arc<Api>, parts: &Parts, body: Bytes) -> Result<Response, Status> {
+    if matches!(parts.method, Method::GET | Method::HEAD) {
+        return serve(api, parts, body);
+    }
+    api.store.room().await;
+    let mark = api.store.mark();
+    let response = serve(Arc::clone(&api), parts, body)?;
+    match api.store.settled(mark).await {
+        Ok(()) => Ok(response),
+        Err(failed) => {
+            // A definition may be among what is not there after all.
+            api.redefine();
+            Err(Status::not_written(&failed))
+        }
+    }
 }
 
 fn serve(api: Arc<Api>, parts: &Parts, body: Bytes) -> Result<Response, Status> {

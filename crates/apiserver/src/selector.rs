@@ -54,6 +54,11 @@ impl Selector {
         Ok(Selector { labels, fields })
     }
 
+    /// Returns whether every object matches.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
     pub(crate) fn matches(&self, object: &Value) -> bool {
         self.labels.iter().all(|requirement| requirement.holds(object))
             && self.fields.iter().all(|requirement| requirement.holds(object))

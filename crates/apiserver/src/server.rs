@@ -2,6 +2,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,7 +21,7 @@ use crate::{
     resource::{Resource, Table},
     router,
     status::Status,
-    store::Store,
+    store::{self, Damage, OnDamage, OpenError, StatusKey, Store},
     write::{Options, Written},
 };
 
@@ -63,8 +64,35 @@ pub(crate) struct Api {
 impl Server {
     /// Returns a server whose objects live in memory.
     pub fn in_memory(clock: Clock) -> Server {
+        Server::of(Store::in_memory(), clock)
+    }
+
+    /// Returns a server whose objects live in a file, with those that are in it.
+    ///
+    /// The file is made if it is missing; its folder must exist. One server at a time has it
+    /// open. A request that writes is answered when what it wrote is durable. If the file is
+    /// damaged and `on_damage` says to move it aside, the server begins without objects, and
+    /// what has happened is returned; the log has it too.
+    pub fn open(
+        path: &Path,
+        clock: Clock,
+        on_damage: OnDamage,
+    ) -> Result<(Server, Option<Damage>), OpenError> {
+        let (store, damage) = match (Store::open(path), on_damage) {
+            (Err(OpenError::Damaged { reason, .. }), OnDamage::MoveAside) => {
+                let damage = store::move_aside(path, reason)?;
+                (Store::open(path)?, Some(damage))
+            }
+            (opened, OnDamage::MoveAside | OnDamage::Refuse) => (opened?, None),
+        };
+        let server = Server::of(store, clock);
+        server.api.redefine();
+        Ok((server, damage))
+    }
+
+    fn of(store: Store, clock: Clock) -> Server {
         let api = Api {
-            store: Store::new(),
+            store,
             table: RwLock::new(builtin::table()),
             clock,
             random: RandomState::new(),
@@ -96,7 +124,7 @@ impl Server {
 
     /// Creates an object, or replaces what has its name. Its status is kept out, as by any client.
     ///
-    /// Returns the object as it stands now.
+    /// Returns the object as it stands now. On disk it is after [`Server::flush`].
     pub fn load(&self, object: &Value) -> Result<Value, LoadError> {
         let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
         let (api_version, kind) = (text("apiVersion"), text("kind"));
@@ -120,6 +148,48 @@ impl Server {
         let found = self.api.table.read().of_kind(&api_version, &kind);
         let resource = found.ok_or(LoadError::UnknownKind { api_version, kind })?;
         Ok(self.api.replace_status(&resource, object)?.object)
+    }
+
+    /// Waits until all that was loaded is durable.
+    ///
+    /// An error says that some of it, or of what others wrote meanwhile, is lost.
+    pub async fn flush(&self) -> Result<(), Status> {
+        let flushed = self.api.store.settled_all().await;
+        flushed.map_err(|failed| {
+            self.api.redefine();
+            Status::not_written(&failed)
+        })
+    }
+
+    /// Returns the last status of an object, or of one that does not exist yet.
+    ///
+    /// `resource` is the plural name and the group of its kind, with a dot between them.
+    pub fn kept_status(
+        &self,
+        resource: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Value> {
+        let key = (namespace.to_owned(), name.to_owned());
+        match self.api.store.get(resource, &key) {
+            Some(stored) => stored.value.get("status").cloned(),
+            None => self.api.store.waiting_status(resource, kind, &key),
+        }
+    }
+
+    /// Keeps statuses, all or none, and forgets those that were kept before.
+    ///
+    /// An object that exists gets its status; the statuses of others wait, and whoever creates
+    /// the object finds it with its status. Keys are resource, namespace and name.
+    pub async fn keep_statuses(
+        &self,
+        statuses: impl Iterator<Item = (StatusKey, Value)>,
+    ) -> Result<(), Status> {
+        let mark = self.api.store.mark();
+        self.api.store.keep_statuses(statuses);
+        let settled = self.api.store.settled(mark).await;
+        settled.map_err(|failed| Status::not_written(&failed))
     }
 }
 
@@ -170,7 +240,7 @@ impl Api {
             object::metadata_mut(&mut object).remove(field);
         }
         let key = (namespace.to_owned(), name);
-        let Some(old) = self.store.get(&resource.id, &key) else {
+        let Some(old) = self.store.latest(&resource.id, &key) else {
             return self.create(resource, namespace, object, options);
         };
         // Finalizers belong to those who set them, not to a manifest that knows of none.

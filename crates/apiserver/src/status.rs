@@ -9,6 +9,8 @@ use serde::Serialize;
 
 use crate::resource::Resource;
 
+mod store;
+
 /// An answer that is not an object: a failure, or the success of a deletion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
@@ -16,7 +18,7 @@ use crate::resource::Resource;
 pub struct Status {
     kind: &'static str,
     api_version: &'static str,
-    metadata: Empty,
+    metadata: Metadata,
     status: &'static str,
     /// The sentence for people; empty for success.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -32,12 +34,17 @@ pub struct Status {
     pub code: u16,
 }
 
-/// An object without fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-struct Empty {}
+/// The metadata of a status.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+struct Metadata {
+    /// How the rest of a list can be had that cannot go on as it began.
+    #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
+    token: Option<Box<str>>,
+}
 
 /// What a status is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Details {
     /// Name of the object.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -54,9 +61,12 @@ pub struct Details {
     /// The fields that are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
+    /// Seconds after which the client should ask again; 0 if nothing is said of it.
+    #[serde(skip_serializing_if = "is_zero_seconds")]
+    pub retry_after_seconds: u32,
 }
 
-/// One wrong field.
+/// One wrong field, or another reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cause {
     /// Why, as one word.
@@ -64,6 +74,7 @@ pub struct Cause {
     /// Why, for people.
     pub message: String,
     /// Path of the field.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub field: String,
 }
 
@@ -169,12 +180,16 @@ fn is_zero(code: &u16) -> bool {
     *code == 0
 }
 
+fn is_zero_seconds(seconds: &u32) -> bool {
+    *seconds == 0
+}
+
 impl Status {
     fn failure(code: StatusCode, reason: &'static str, message: String) -> Status {
         Status {
             kind: "Status",
             api_version: "v1",
-            metadata: Empty {},
+            metadata: Metadata::default(),
             status: "Failure",
             message,
             reason,
@@ -240,6 +255,17 @@ impl Status {
     }
 
     pub(crate) fn invalid(resource: &Resource, name: &str, errors: &[FieldError]) -> Status {
+        let (group, kind) = (resource.group.clone(), resource.kind.clone());
+        Status::invalid_kind(&resource.qualified_kind(), group, kind, name, errors)
+    }
+
+    fn invalid_kind(
+        qualified_kind: &str,
+        group: String,
+        kind: String,
+        name: &str,
+        errors: &[FieldError],
+    ) -> Status {
         let mut causes: Vec<Cause> = Vec::with_capacity(errors.len());
         let mut messages: Vec<String> = Vec::with_capacity(errors.len());
         for error in errors {
@@ -259,10 +285,9 @@ impl Status {
             [message] => message.clone(),
             _ => format!("[{}]", messages.join(", ")),
         };
-        let kind = resource.qualified_kind();
-        let message = format!("{kind} {name:?} is invalid: {message}");
+        let message = format!("{qualified_kind} {name:?} is invalid: {message}");
         let mut status = Status::failure(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
-            .about(resource.group.clone(), resource.kind.clone(), name);
+            .about(group, kind, name);
         if let Some(details) = &mut status.details {
             details.causes = causes;
         }

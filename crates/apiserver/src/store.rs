@@ -1,44 +1,55 @@
 //! Objects by resource, namespace and name, with a bounded history of their changes.
 //!
 //! Writes compare and swap: whoever computed a new object from an old one names the old
-//! one's revision. Watchers have no queue of their own; each reads the history behind its
-//! own position, and one that fell behind what is kept is told so. Memory is the only
-//! place for now; a place on disk will take part in `State::record`.
+//! one's revision. A write is accepted at once and counts for the writers after it, but readers
+//! see it, and whoever asked for it is answered, only when it is durable. One thread writes
+//! all that has gathered in one transaction, so that many writers share one wait for the disk;
+//! without a disk, a write is published as it comes.
+//!
+//! All objects are in memory as texts: reading touches no disk and goes on when the disk fails.
+//! The history is in memory alone, so that after a restart whoever watched begins anew.
+//!
+//! Watchers have no queue of their own; each reads the history behind its own position, and
+//! one that fell behind what is remembered is told so. A slow one costs no memory.
 
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    ops::Bound,
-    sync::Arc,
-};
+use std::{io, path::Path, sync::Arc, sync::mpsc, thread};
 
 use parking_lot::RwLock;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::object;
+mod disk;
+mod memory;
+mod record;
+mod writer;
 
-/// Changes that are kept for each resource: enough for a watcher that was away for a
-/// moment during a start with a thousand objects, each written a few times.
-const HISTORY_MAX: usize = 8192;
+pub(crate) use disk::move_aside;
+pub use disk::{Damage, OnDamage, OpenError};
+pub(crate) use record::{Record, Stored};
+
+use memory::{State, Statuses};
+
+/// Bytes of all objects together: what a machine of the smallest size can hold beside its work.
+const STORE_BYTES_MAX: usize = 512 << 20;
+
+/// Bytes of writes that wait for the disk, above which new ones are not begun.
+const PENDING_BYTES_MAX: usize = 32 << 20;
 
 /// Namespace and name. The namespace of what has none is empty.
 pub(crate) type Key = (String, String);
 
-/// An object at one revision.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Stored {
-    pub(crate) value: Value,
-    pub(crate) revision: u64,
-}
+/// Resource, namespace and name of an object whose status is kept.
+pub type StatusKey = (String, String, String);
 
 /// A change of an object.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     pub(crate) revision: u64,
+    pub(crate) key: Arc<Key>,
     /// The object before; none when it was made.
-    pub(crate) old: Option<Arc<Stored>>,
+    pub(crate) old: Option<Arc<Record>>,
     /// The object after; for a removal, how it was last seen, with the removal's revision.
-    pub(crate) new: Arc<Stored>,
+    pub(crate) new: Arc<Record>,
     pub(crate) is_removal: bool,
 }
 
@@ -49,236 +60,350 @@ pub(crate) enum Expected {
     Revision(u64),
 }
 
-/// The object is no longer, or not yet, what the writer expected.
+/// Why a write is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Conflict;
+pub(crate) enum Refused {
+    /// The object is no longer, or not yet, what the writer expected.
+    Conflict,
+    /// The object could not be read back.
+    TooDeep,
+    /// The objects take all the memory that they may.
+    Full,
+}
 
-/// The history no longer reaches back to a watcher's position.
+/// The history does not reach back to a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Expired {
-    /// The oldest position that could be served.
+    /// The oldest revision that could be served.
     pub(crate) oldest: u64,
 }
 
-/// One page of a list.
+/// Why writes that had been accepted did not become durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failed {
+    /// Whether the disk has no space left.
+    pub(crate) is_full: bool,
+    pub(crate) message: Arc<str>,
+}
+
+/// All writes after one revision and up to another have failed.
+#[derive(Clone, Debug)]
+struct Failure {
+    after: u64,
+    up_to: u64,
+    error: Failed,
+}
+
+/// Which objects to list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listing<'a> {
+    pub(crate) namespace: Option<&'a str>,
+    /// The first object that may be in the list.
+    pub(crate) start: Option<&'a Key>,
+    /// The revision that the list shows.
+    pub(crate) at: u64,
+    /// Objects at most.
+    pub(crate) limit: usize,
+    /// No further object is added when there are as many bytes.
+    pub(crate) bytes: usize,
+    /// Whether the objects after the last are counted.
+    pub(crate) counts_rest: bool,
+}
+
+/// Objects of a list, in the order of their keys.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) objects: Vec<Arc<Stored>>,
-    /// The revision that the page shows.
-    pub(crate) revision: u64,
+    pub(crate) objects: Vec<Stored>,
     /// Where the next page begins, if there is one.
     pub(crate) next: Option<Key>,
+    /// How many objects follow, if the list has no selector.
+    pub(crate) n_more: Option<usize>,
 }
+
+/// A place in the sequence of writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark(u64);
 
 #[derive(Debug)]
 pub(crate) struct Store {
+    shared: Arc<Shared>,
+    writer: Option<Writer>,
+}
+
+#[derive(Debug)]
+struct Shared {
     state: RwLock<State>,
+    /// Revision up to which all writes are durable or have failed.
+    settled: watch::Sender<u64>,
 }
 
+/// The thread that writes to the disk.
 #[derive(Debug)]
-struct State {
-    /// Revision of the last change, of all resources.
-    revision: u64,
-    kept: HashMap<Arc<str>, Kept>,
+struct Writer {
+    /// Rings when there is something to write; gone when there will be no more.
+    bell: Option<mpsc::SyncSender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
-/// The objects of one resource.
-#[derive(Debug)]
-struct Kept {
-    objects: BTreeMap<Key, Arc<Stored>>,
-    history: VecDeque<Change>,
-    /// Revision of the last change that the history has forgotten.
-    forgotten: u64,
-    changed: watch::Sender<u64>,
+impl Shared {
+    fn new(state: State) -> Arc<Shared> {
+        let settled = watch::Sender::new(state.revision);
+        Arc::new(Shared { state: RwLock::new(state), settled })
+    }
 }
 
 impl Store {
-    pub(crate) fn new() -> Store {
-        Store { state: RwLock::new(State { revision: 1, kept: HashMap::new() }) }
+    /// Returns an empty store that is gone with the process.
+    pub(crate) fn in_memory() -> Store {
+        Store { shared: Shared::new(State::new(1)), writer: None }
     }
 
-    pub(crate) fn get(&self, resource: &str, key: &Key) -> Option<Arc<Stored>> {
-        self.state.read().kept.get(resource)?.objects.get(key).cloned()
+    /// Opens the store in a file, which is made if it is missing.
+    pub(crate) fn open(path: &Path) -> Result<Store, OpenError> {
+        Store::open_through(path, disk::file_door())
     }
 
-    /// Lists the objects that `select` picks, in the order of their keys, at most `limit` of them.
+    /// Opens a store whose file is read and written by what `door` returns.
+    fn open_through(path: &Path, door: disk::Door) -> Result<Store, OpenError> {
+        let (disk, state) = disk::Disk::open(path, door)?;
+        let shared = Shared::new(state);
+        let writer = writer::start(disk, Arc::clone(&shared)).map_err(|source| {
+            let path = path.to_owned();
+            OpenError::Io { path, source }
+        })?;
+        Ok(Store { shared, writer: Some(writer) })
+    }
+
+    /// Returns an object as readers see it.
+    pub(crate) fn get(&self, resource: &str, key: &Key) -> Option<Stored> {
+        let record = self.shared.state.read().get(resource, key).cloned();
+        record.map(|record| record.decode())
+    }
+
+    /// Returns an object as the next writer finds it: it may not be durable yet.
+    pub(crate) fn latest(&self, resource: &str, key: &Key) -> Option<Stored> {
+        let record = self.shared.state.read().latest(resource, key).cloned();
+        record.map(|record| record.decode())
+    }
+
+    /// Returns the objects of a resource, or of one of its namespaces, as the next writer finds them.
+    pub(crate) fn latest_all(&self, resource: &str, namespace: Option<&str>) -> Vec<Stored> {
+        let records = self.shared.state.read().latest_all(resource, namespace);
+        records.iter().map(|record| record.decode()).collect()
+    }
+
+    /// Lists objects as they were at a revision; with `select`, those that it picks.
     pub(crate) fn list(
         &self,
         resource: &str,
-        namespace: Option<&str>,
-        start: Option<&Key>,
-        limit: usize,
-        select: impl Fn(&Value) -> bool,
-    ) -> Page {
-        let state = self.state.read();
-        let mut page = Page { objects: Vec::new(), revision: state.revision, next: None };
-        let Some(kept) = state.kept.get(resource) else {
-            return page;
+        listing: &Listing<'_>,
+        select: Option<&dyn Fn(&Value) -> bool>,
+    ) -> Result<Page, Expired> {
+        let Some(select) = select else {
+            let slice = self.shared.state.read().slice(resource, listing)?;
+            let next = (slice.n_more > 0).then(|| slice.records.last()).flatten();
+            return Ok(Page {
+                next: next.map(|(key, _)| following(key)),
+                objects: slice.records.iter().map(|(_, record)| record.decode()).collect(),
+                n_more: Some(slice.n_more),
+            });
         };
-        let start = match (start, namespace) {
-            (Some(key), _) => Bound::Included(key.clone()),
-            (None, Some(namespace)) => Bound::Included((namespace.to_owned(), String::new())),
-            (None, None) => Bound::Unbounded,
-        };
-        let in_namespace = |key: &Key| namespace.is_none_or(|namespace| key.0 == namespace);
-        let objects = kept.objects.range((start, Bound::Unbounded));
-        for (key, stored) in objects.take_while(|(key, _)| in_namespace(key)) {
+        // Reading them takes time, which must not be a writer's.
+        let all = Listing { limit: usize::MAX, bytes: usize::MAX, ..*listing };
+        let slice = self.shared.state.read().slice(resource, &all)?;
+        let mut page = Page { objects: Vec::new(), next: None, n_more: None };
+        let mut bytes = 0;
+        for (key, record) in slice.records {
+            let stored = record.decode();
             if !select(&stored.value) {
                 continue;
             }
-            if page.objects.len() == limit {
-                page.next = Some(key.clone());
+            if page.objects.len() == listing.limit || bytes >= listing.bytes {
+                page.next = Some((*key).clone());
                 break;
             }
-            page.objects.push(Arc::clone(stored));
+            bytes += record.json.len();
+            page.objects.push(stored);
         }
-        page
+        Ok(page)
     }
 
-    /// Stores an object and gives it the next revision.
+    /// Accepts an object and gives it the next revision.
     pub(crate) fn put(
         &self,
         resource: &Arc<str>,
         key: Key,
         expected: Expected,
         value: Value,
-    ) -> Result<Arc<Stored>, Conflict> {
-        self.state.write().record(resource, key, expected, value, false)
+    ) -> Result<Stored, Refused> {
+        self.record(resource, key, expected, value, false)
     }
 
-    /// Removes an object, of which `value` is the last that is seen.
+    /// Accepts the removal of an object, of which `value` is the last that is seen.
     pub(crate) fn remove(
         &self,
         resource: &Arc<str>,
         key: Key,
         expected: u64,
         value: Value,
-    ) -> Result<Arc<Stored>, Conflict> {
-        self.state.write().record(resource, key, Expected::Revision(expected), value, true)
-    }
-
-    /// Returns the revision of the last change.
-    pub(crate) fn revision(&self) -> u64 {
-        self.state.read().revision
-    }
-
-    /// Returns what tells that a resource changed.
-    pub(crate) fn changes(&self, resource: &Arc<str>) -> watch::Receiver<u64> {
-        if let Some(kept) = self.state.read().kept.get(resource) {
-            return kept.changed.subscribe();
-        }
-        self.state.write().kept(resource).changed.subscribe()
-    }
-
-    /// Returns up to `limit` changes after a revision.
-    pub(crate) fn changes_after(
-        &self,
-        resource: &str,
-        revision: u64,
-        limit: usize,
-    ) -> Result<Vec<Change>, Expired> {
-        let state = self.state.read();
-        let Some(kept) = state.kept.get(resource) else {
-            return Ok(Vec::new());
-        };
-        if revision < kept.forgotten {
-            return Err(Expired { oldest: kept.forgotten });
-        }
-        let start = kept.history.partition_point(|change| change.revision <= revision);
-        Ok(kept.history.range(start..).take(limit).cloned().collect())
-    }
-}
-
-impl State {
-    fn kept(&mut self, resource: &Arc<str>) -> &mut Kept {
-        self.kept.entry(Arc::clone(resource)).or_insert_with(|| Kept {
-            objects: BTreeMap::new(),
-            history: VecDeque::new(),
-            forgotten: 0,
-            changed: watch::Sender::new(0),
-        })
+    ) -> Result<Stored, Refused> {
+        self.record(resource, key, Expected::Revision(expected), value, true)
     }
 
     fn record(
-        &mut self,
+        &self,
         resource: &Arc<str>,
         key: Key,
         expected: Expected,
         mut value: Value,
         is_removal: bool,
-    ) -> Result<Arc<Stored>, Conflict> {
-        let revision = self.revision + 1;
-        let kept = self.kept(resource);
-        let old = kept.objects.get(&key).cloned();
-        let is_expected = match (&old, expected) {
-            (None, Expected::Absent) => true,
-            (Some(old), Expected::Revision(revision)) => old.revision == revision,
-            (None, Expected::Revision(_)) | (Some(_), Expected::Absent) => false,
-        };
-        if !is_expected {
-            return Err(Conflict);
-        }
-        let text = Value::String(revision.to_string());
-        object::metadata_mut(&mut value).insert("resourceVersion".to_owned(), text);
-        let new = Arc::new(Stored { value, revision });
-        if is_removal {
-            kept.objects.remove(&key);
-        } else {
-            kept.objects.insert(key, Arc::clone(&new));
-        }
-        if kept.history.len() == HISTORY_MAX {
-            kept.forgotten = kept.history.pop_front().map_or(0, |change| change.revision);
-        }
-        kept.history.push_back(Change { revision, old, new: Arc::clone(&new), is_removal });
-        self.revision = revision;
-        self.kept(resource).changed.send_replace(revision);
-        Ok(new)
+    ) -> Result<Stored, Refused> {
+        let json = record::encode(&mut value).ok_or(Refused::TooDeep)?;
+        let mut state = self.shared.state.write();
+        let revision = state.record(resource, key, expected, json, is_removal)?;
+        self.accepted(&mut state);
+        Ok(Stored::new(value, revision))
     }
+
+    /// Sees to what has been accepted.
+    fn accepted(&self, state: &mut State) {
+        let Some(writer) = &self.writer else {
+            let (queue, tip) = (state.take_queue(), state.tip);
+            state.publish(queue.writes, tip);
+            self.shared.settled.send_replace(tip);
+            return;
+        };
+        if let Some(bell) = &writer.bell {
+            // A bell that has not been heard yet rings for this write too.
+            let _ = bell.try_send(());
+        }
+    }
+
+    /// Returns the revision of the last change that readers see.
+    pub(crate) fn revision(&self) -> u64 {
+        self.shared.state.read().revision
+    }
+
+    /// Returns the status that was kept for an object that does not exist yet.
+    pub(crate) fn waiting_status(&self, resource: &str, kind: &str, key: &Key) -> Option<Value> {
+        let state = self.shared.state.read();
+        let text = [resource, kind].into_iter().find_map(|resource| {
+            state.statuses.get(&(resource.to_owned(), key.0.clone(), key.1.clone()))
+        })?;
+        serde_json::from_str(text).ok()
+    }
+
+    /// Keeps the statuses of these objects, all or none, and forgets all others that were kept.
+    ///
+    /// An object that exists gets its status; the others' wait until they are made.
+    pub(crate) fn keep_statuses(&self, statuses: impl Iterator<Item = (StatusKey, Value)>) {
+        let mut waiting = Statuses::new();
+        let mut state = self.shared.state.write();
+        for ((resource, namespace, name), status) in statuses {
+            let key = (namespace, name);
+            let Some(old) = state.latest(&resource, &key).map(|record| record.decode()) else {
+                waiting.insert((resource, key.0, key.1), status.to_string().into_boxed_str());
+                continue;
+            };
+            let mut value = old.value;
+            crate::object::set_field(&mut value, "status", Some(status));
+            if let Some(json) = record::encode(&mut value) {
+                let expected = Expected::Revision(old.revision);
+                // It is as it was read: the state is locked. What is too large keeps its old one.
+                let _ = state.record(&resource.into(), key, expected, json, false);
+            }
+        }
+        state.replace_statuses(waiting);
+        self.accepted(&mut state);
+    }
+
+    /// Returns the place from which on nothing is known to be durable.
+    pub(crate) fn mark(&self) -> Mark {
+        let state = self.shared.state.read();
+        Mark(state.revision.max(state.last_failed()))
+    }
+
+    /// Waits until all that was accepted since `mark` is durable.
+    ///
+    /// If the disk fails meanwhile, it is an error even if it was others' writes that were lost.
+    pub(crate) async fn settled(&self, mark: Mark) -> Result<(), Failed> {
+        let tip = self.shared.state.read().tip;
+        let mut settled = self.shared.settled.subscribe();
+        // The sender lives as long as this store.
+        let _ = settled.wait_for(|settled| *settled >= tip).await;
+        match self.shared.state.read().failure(mark.0, tip) {
+            None => Ok(()),
+            Some(failure) => Err(failure.error.clone()),
+        }
+    }
+
+    /// Waits until all that was accepted is durable or has failed; tells a failure once.
+    pub(crate) async fn settled_all(&self) -> Result<(), Failed> {
+        let tip = self.shared.state.read().tip;
+        let mut settled = self.shared.settled.subscribe();
+        let _ = settled.wait_for(|settled| *settled >= tip).await;
+        self.shared.state.write().take_failure().map_or(Ok(()), Err)
+    }
+
+    /// Waits until there is room for another write.
+    pub(crate) async fn room(&self) {
+        let mut settled = self.shared.settled.subscribe();
+        while self.shared.state.read().pending_bytes > PENDING_BYTES_MAX {
+            let _ = settled.changed().await;
+        }
+    }
+
+    /// Returns what tells that a resource changed.
+    pub(crate) fn changes(&self, resource: &Arc<str>) -> watch::Receiver<u64> {
+        self.shared.state.write().changes(resource)
+    }
+
+    /// Returns changes after a revision: up to `limit` of them, and no more after `bytes`.
+    pub(crate) fn changes_after(
+        &self,
+        resource: &str,
+        revision: u64,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<Change>, Expired> {
+        self.shared.state.read().changes_after(resource, revision, limit, bytes)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let Some(writer) = &mut self.writer else { return };
+        writer.bell = None;
+        if let Some(thread) = writer.thread.take() {
+            // What has been accepted is written still; a panic has been told by the thread.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Failed {
+    fn new(error: &(dyn std::error::Error + 'static)) -> Failed {
+        let mut message = error.to_string();
+        let mut is_full = false;
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let text = error.to_string();
+            if !message.contains(&text) {
+                message = format!("{message}: {text}");
+            }
+            let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+            is_full |=
+                matches!(io, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
+            next = error.source();
+        }
+        Failed { is_full, message: message.into() }
+    }
+}
+
+/// Returns the least key after this one.
+fn following(key: &Key) -> Key {
+    (key.0.clone(), format!("{}\0", key.1))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_writer_that_computed_from_something_else_is_refused() {
-        let store = Store::new();
-        let resource: Arc<str> = "xs".into();
-        let key = || ("n".to_owned(), "a".to_owned());
-        let put = |expected| store.put(&resource, key(), expected, json!({}));
-        let first = put(Expected::Absent).expect("nothing is there").revision;
-        assert_eq!(put(Expected::Absent), Err(Conflict));
-        let second = put(Expected::Revision(first)).expect("the first is there").revision;
-        assert_eq!(put(Expected::Revision(first)), Err(Conflict));
-        assert_eq!(store.remove(&resource, key(), first, json!({})), Err(Conflict));
-        let removal = store.remove(&resource, key(), second, json!({})).expect("the second is");
-        assert!(removal.revision > second && store.get("xs", &key()).is_none());
-        let kinds: Vec<bool> = store
-            .changes_after("xs", first, 10)
-            .expect("the history is short")
-            .iter()
-            .map(|change| change.is_removal)
-            .collect();
-        assert_eq!(kinds, [false, true]);
-    }
-
-    #[test]
-    fn a_position_behind_the_history_is_expired() {
-        let store = Store::new();
-        let resource: Arc<str> = "xs".into();
-        let key = || (String::new(), "a".to_owned());
-        let first =
-            store.put(&resource, key(), Expected::Absent, json!({})).expect("free").revision;
-        let mut last = first;
-        for _ in 0..HISTORY_MAX {
-            let put = store.put(&resource, key(), Expected::Revision(last), json!({}));
-            last = put.expect("computed from the last").revision;
-        }
-        assert_eq!(store.changes_after("xs", first - 1, 1).err(), Some(Expired { oldest: first }));
-        assert_eq!(store.changes_after("xs", first, usize::MAX).map(|c| c.len()), Ok(HISTORY_MAX));
-    }
-}
+mod tests;

@@ -1,6 +1,10 @@
 //! Watches: the changes of a resource as they happen.
+//!
+//! A watcher holds nothing but its place. It reads the store when its connection takes more,
+//! so that one that does not read costs no memory and keeps nobody waiting; when it reads
+//! again and its place is forgotten, it is told so and cut off.
 
-use std::{sync::Arc, time::Duration, vec};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::Stream;
@@ -15,11 +19,14 @@ use crate::{
     selector::Selector,
     server::Api,
     status::Status,
-    store::{Change, Stored},
+    store::{Change, Expired, Key, Listing, Record},
 };
 
 /// Changes that are written in one piece: a slow reader makes the server hold no more than this.
 const CHUNK_MAX: usize = 256;
+
+/// Bytes after which a piece gets no further change.
+const CHUNK_BYTES_MAX: usize = 256 << 10;
 
 /// Time between bookmarks, as in Kubernetes.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
@@ -37,8 +44,8 @@ struct Watcher {
     form: Form,
     namespace: Option<String>,
     selector: Arc<Selector>,
-    /// Objects that were there at the start and are still to be told.
-    initial: vec::IntoIter<Arc<Stored>>,
+    /// Where the objects begin that were there at the start and are still to be told.
+    initial: Option<Key>,
     /// Whether a bookmark is to tell the end of the initial objects.
     marks_initial_end: bool,
     /// Revision up to which all changes were told.
@@ -63,26 +70,20 @@ pub(crate) fn watch(
         None | Some(0) => TIMEOUT_DEFAULT,
         Some(seconds) => Duration::from_secs(seconds.min(TIMEOUT_MAX)),
     };
+    read::check_watch(query)?;
     let sends_initial = query.flag("sendInitialEvents");
-    if sends_initial && query.text("resourceVersionMatch") != "NotOlderThan" {
-        let message = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-        return Err(Status::bad_request(message));
-    }
     // Subscribed before anything is read, so that no change falls between.
     let changed = api.store.changes(&resource.id);
-    let position = query.number("resourceVersion")?.unwrap_or_default();
-    let (initial, position) = if sends_initial || position == 0 {
-        let page = api.store.list(&resource.id, namespace.as_deref(), None, usize::MAX, |object| {
-            selector.matches(object)
-        });
-        (page.objects, page.revision)
-    } else if position > api.store.revision() {
+    let asked = query.number("resourceVersion")?.unwrap_or_default();
+    let current = api.store.revision();
+    if asked > current {
         // A position of another server, or of an earlier life of this one.
-        let current = api.store.revision();
-        return Err(Status::expired(format!("unknown resource version: {position} ({current})")));
-    } else {
-        (Vec::new(), position)
-    };
+        return Err(Status::expired(format!("unknown resource version: {asked} ({current})")));
+    }
+    let starts_over = asked == 0 || sends_initial;
+    let initial = (starts_over && query.text("sendInitialEvents") != "false")
+        .then(|| (namespace.clone().unwrap_or_default(), String::new()));
+    let position = if starts_over { current } else { asked };
     let now = Instant::now();
     let watcher = Watcher {
         api,
@@ -90,7 +91,7 @@ pub(crate) fn watch(
         form,
         namespace,
         selector,
-        initial: initial.into_iter(),
+        initial,
         marks_initial_end: sends_initial,
         position,
         changed,
@@ -108,45 +109,66 @@ pub(crate) fn watch(
 impl Watcher {
     /// Returns the next lines, or `None` at the end.
     async fn next(&mut self) -> Option<String> {
-        let mut lines = self.initial_lines();
+        let mut lines = String::new();
         while lines.is_empty() {
             if self.is_over {
                 return None;
             }
             self.changed.borrow_and_update();
-            let current = self.api.store.revision();
-            let id = &self.resource.id;
-            match self.api.store.changes_after(id, self.position, CHUNK_MAX) {
+            let told = match self.initial.take() {
+                Some(start) => self.initial_lines(&start),
+                None => self.change_lines(),
+            };
+            lines = match told {
                 Err(expired) => {
                     let (position, oldest) = (self.position, expired.oldest);
                     let message = format!("too old resource version: {position} ({oldest})");
-                    lines = line("ERROR", &json!(Status::expired(message)));
                     self.is_over = true;
+                    line("ERROR", &json!(Status::expired(message)))
                 }
-                Ok(changes) if changes.is_empty() => {
-                    self.position = self.position.max(current);
-                    lines = self.wait().await;
-                }
-                Ok(changes) => {
-                    self.position = changes.last().map_or(self.position, |c| c.revision);
-                    lines = changes.iter().filter_map(|change| self.tell(change)).collect();
-                }
-            }
+                Ok(None) => self.wait().await,
+                Ok(Some(lines)) => lines,
+            };
         }
         Some(lines)
     }
 
-    fn initial_lines(&mut self) -> String {
+    /// Returns the lines for objects that were there at the start.
+    fn initial_lines(&mut self, start: &Key) -> Result<Option<String>, Expired> {
+        let listing = Listing {
+            namespace: self.namespace.as_deref(),
+            start: Some(start),
+            at: self.position,
+            limit: CHUNK_MAX,
+            bytes: CHUNK_BYTES_MAX,
+            counts_rest: false,
+        };
+        let page = self.api.store.list(&self.resource.id, &listing, None)?;
         let mut lines = String::new();
-        let initial: Vec<Arc<Stored>> = self.initial.by_ref().take(CHUNK_MAX).collect();
-        for stored in initial {
-            lines.push_str(&self.line("ADDED", &stored.value));
+        for stored in &page.objects {
+            if self.selector.matches(&stored.value) {
+                lines.push_str(&self.line("ADDED", &stored.value));
+            }
         }
-        if self.marks_initial_end && self.initial.len() == 0 {
+        self.initial = page.next;
+        if self.marks_initial_end && self.initial.is_none() {
             self.marks_initial_end = false;
             lines.push_str(&self.bookmark(json!({"k8s.io/initial-events-end": "true"})));
         }
-        lines
+        Ok(Some(lines))
+    }
+
+    /// Returns the lines for the next changes, or `None` if there are no changes.
+    fn change_lines(&mut self) -> Result<Option<String>, Expired> {
+        let current = self.api.store.revision();
+        let (id, position) = (&self.resource.id, self.position);
+        let changes = self.api.store.changes_after(id, position, CHUNK_MAX, CHUNK_BYTES_MAX)?;
+        let Some(last) = changes.last() else {
+            self.position = position.max(current);
+            return Ok(None);
+        };
+        self.position = last.revision;
+        Ok(Some(changes.iter().filter_map(|change| self.tell(change)).collect()))
     }
 
     /// Waits for a change, a bookmark's time or the end; returns the lines that time brings.
@@ -170,19 +192,23 @@ impl Watcher {
 
     /// Returns the line for a change, if this watch sees it.
     fn tell(&mut self, change: &Change) -> Option<String> {
-        let sees = |stored: &Stored| {
-            let namespace = crate::object::namespace(&stored.value);
-            self.namespace.as_deref().is_none_or(|own| own == namespace)
-                && self.selector.matches(&stored.value)
-        };
-        let saw = change.old.as_deref().is_some_and(sees);
-        let type_ = match (saw, !change.is_removal && sees(&change.new)) {
+        if self.namespace.as_deref().is_some_and(|own| own != change.key.0) {
+            return None;
+        }
+        let new = change.new.decode().value;
+        let is_seen = !change.is_removal && self.selector.matches(&new);
+        let was_seen = change.old.as_deref().is_some_and(|old| self.saw(old));
+        let type_ = match (was_seen, is_seen) {
             (false, true) => "ADDED",
             (true, true) => "MODIFIED",
             (true, false) => "DELETED",
             (false, false) => return None,
         };
-        Some(self.line(type_, &change.new.value))
+        Some(self.line(type_, &new))
+    }
+
+    fn saw(&self, old: &Record) -> bool {
+        self.selector.is_empty() || self.selector.matches(&old.decode().value)
     }
 
     /// Returns the line for an object, in the form that was asked for.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    builtin::{DEFINITION_GROUP, DEFINITIONS},
+    builtin::{self, DEFINITION_GROUP, DEFINITIONS},
     definition, object,
     patch::Patch,
     query::{FieldValidation, Query},
@@ -13,7 +13,7 @@ use crate::{
     resource::Resource,
     server::Api,
     status::{FieldError, Problem, Status},
-    store::{Expected, Key, Stored},
+    store::{Expected, Key, Refused, Stored},
 };
 
 mod admit;
@@ -79,20 +79,40 @@ impl Api {
         admit::validate(resource, &object, None)?;
         let name = object::name(&object).to_owned();
         let key: Key = (namespace.to_owned(), name);
-        if self.store.get(&resource.id, &key).is_some() {
+        if self.store.latest(&resource.id, &key).is_some() {
             return Err(Status::already_exists(resource, &key.1));
         }
+        self.take_status(resource, &key, &mut object);
         resource.store(&mut object);
         if options.dry_run {
             return Ok(Written { object: resource.present(&object), warnings });
         }
         self.ensure_namespace(namespace)?;
-        let stored = self
-            .store
-            .put(&resource.id, key.clone(), Expected::Absent, object)
-            .map_err(|_| Status::already_exists(resource, &key.1))?;
+        let stored = self.store.put(&resource.id, key.clone(), Expected::Absent, object).map_err(
+            |refused| match refused {
+                Refused::Conflict => Status::already_exists(resource, &key.1),
+                refused => Status::refused(refused, resource, &key.1),
+            },
+        )?;
         self.defined(resource, &stored.value)?;
         Ok(Written { object: resource.present(&stored.value), warnings })
+    }
+
+    /// Gives a new object the status that was kept for it, unless its definition no longer takes it.
+    fn take_status(&self, resource: &Resource, key: &Key, object: &mut Value) {
+        let status = self.store.waiting_status(&resource.id, &resource.kind, key);
+        let Some(status) = status.filter(|_| resource.has_status) else { return };
+        let mut with_status = object.clone();
+        object::set_field(&mut with_status, "status", Some(status));
+        let is_taken = admit::prune(resource, &mut with_status, FieldValidation::Ignore)
+            .and_then(|_| admit::complete(resource, &mut with_status))
+            .and_then(|()| admit::validate(resource, &with_status, None));
+        match is_taken {
+            Ok(()) => *object = with_status,
+            Err(error) => {
+                tracing::warn!(%error, name = key.1, "The kept status is not taken over");
+            }
+        }
     }
 
     /// Replaces an object, or its status.
@@ -201,10 +221,9 @@ impl Api {
         deletion: &Deletion,
     ) -> Result<Value, Status> {
         let selector = read::selector(resource, query)?;
-        let page = self
-            .store
-            .list(&resource.id, namespace, None, usize::MAX, |object| selector.matches(object));
-        for stored in &page.objects {
+        let mut objects = self.store.latest_all(&resource.id, namespace);
+        objects.retain(|stored| selector.matches(&stored.value));
+        for stored in &objects {
             match self.delete(resource, &key_of(&stored.value), deletion) {
                 // Someone else was faster.
                 Err(status) if status.reason == "NotFound" => {}
@@ -212,7 +231,7 @@ impl Api {
             }
         }
         let items: Vec<Value> =
-            page.objects.iter().map(|stored| resource.present(&stored.value)).collect();
+            objects.iter().map(|stored| resource.present(&stored.value)).collect();
         Ok(json!({
             "apiVersion": resource.api_version(),
             "kind": resource.list_kind,
@@ -272,8 +291,10 @@ impl Api {
             let expected = Expected::Revision(old.revision);
             self.store.put(&resource.id, key.clone(), expected, new)
         };
-        let Ok(stored) = result else {
-            return Ok(None);
+        let stored = match result {
+            Ok(stored) => stored,
+            Err(Refused::Conflict) => return Ok(None),
+            Err(refused) => return Err(Status::refused(refused, resource, &key.1)),
         };
         if is_last {
             self.removed(resource, &old.value);
@@ -283,8 +304,8 @@ impl Api {
         Ok(Some(resource.present(&stored.value)))
     }
 
-    fn existing(&self, resource: &Resource, key: &Key) -> Result<Arc<Stored>, Status> {
-        self.store.get(&resource.id, key).ok_or_else(|| Status::not_found(resource, &key.1))
+    fn existing(&self, resource: &Resource, key: &Key) -> Result<Stored, Status> {
+        self.store.latest(&resource.id, key).ok_or_else(|| Status::not_found(resource, &key.1))
     }
 
     fn mark_deleted(&self, object: &mut Value) {
@@ -299,6 +320,18 @@ impl Api {
 
     pub(crate) fn timestamp(&self) -> String {
         self.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+
+    /// Serves what the definitions in the store define, and nothing else.
+    pub(crate) fn redefine(&self) {
+        let Ok(resource) = self.resource(DEFINITION_GROUP, "v1", DEFINITIONS) else { return };
+        *self.table.write() = builtin::table();
+        for stored in self.store.latest_all(&resource.id, None) {
+            if let Err(error) = self.defined(&resource, &stored.value) {
+                let name = object::name(&stored.value);
+                tracing::error!(%error, name, "The definition cannot be served");
+            }
+        }
     }
 
     /// Takes notice of a definition that was written.
@@ -333,8 +366,7 @@ impl Api {
     }
 
     fn clear(&self, resource: &Arc<Resource>, namespace: Option<&str>) {
-        let page = self.store.list(&resource.id, namespace, None, usize::MAX, |_| true);
-        for stored in &page.objects {
+        for stored in self.store.latest_all(&resource.id, namespace) {
             // An object that someone else has just removed is as gone as it can be.
             let _ = self.delete(resource, &key_of(&stored.value), &Deletion::default());
         }
@@ -361,7 +393,7 @@ impl Deletion {
     }
 }
 
-fn is_definition(resource: &Resource) -> bool {
+pub(crate) fn is_definition(resource: &Resource) -> bool {
     resource.group == DEFINITION_GROUP && resource.plural == DEFINITIONS
 }
 

@@ -110,7 +110,7 @@ impl Api {
     pub(super) fn ensure_namespace(&self, namespace: &str) -> Result<(), Status> {
         let resource = self.resource("", "v1", "namespaces")?;
         let key = (String::new(), namespace.to_owned());
-        if namespace.is_empty() || self.store.get(&resource.id, &key).is_some() {
+        if namespace.is_empty() || self.store.latest(&resource.id, &key).is_some() {
             return Ok(());
         }
         let object =
