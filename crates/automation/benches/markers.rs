@@ -12,6 +12,7 @@ use automation::{
 };
 
 fn main() {
+    println!("{}", trial::bench::machine());
     for (n_bytes, target) in [(2_000, "20"), (50_000, "500"), (500_000, "5000")] {
         let file = manifest(n_bytes);
         let marked = micros(2_000_000 / n_bytes, || drop(black_box(find(black_box(&file)))));

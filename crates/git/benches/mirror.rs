@@ -16,6 +16,7 @@ use git::{
     RemoteUrl, Request, Snapshot,
 };
 use testkit::{GitServer, RequestKind};
+use trial::bench::{growth, machine};
 
 /// Files that hold the mark, as `automation` finds its own.
 struct Marks;
@@ -46,15 +47,24 @@ struct Bench {
 }
 
 fn main() {
+    println!("{}", machine());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
+        let (mut warm, mut cold) = (Vec::new(), Vec::new());
         for (n_files, n_folders) in [(1_000, 20), (10_000, 200), (100_000, 2_000)] {
-            one_change(n_files, n_folders).await;
+            let times = one_change(n_files, n_folders).await;
+            warm.push((n_files as f64, times.warm.as_secs_f64()));
+            cold.push((n_files as f64, times.cold.as_secs_f64()));
         }
+        println!("  growth with the number of files: warm {:.2} (target 0.1)", growth(&warm));
+        println!("  growth with the number of files: cold {:.2} (target 1.05)", growth(&cold));
         many_files().await;
+        let mut times = Vec::new();
         for n_automations in [1, 10, 50, 200] {
-            many_automations(n_automations).await;
+            let time = many_automations(n_automations).await;
+            times.push((n_automations as f64, time.as_secs_f64()));
         }
+        println!("  growth with the number of automations: {:.2} (target 1.05)", growth(&times));
     });
 }
 
@@ -131,7 +141,15 @@ fn file(n: usize, mark: Option<String>) -> String {
     text
 }
 
-async fn one_change(n_files: usize, n_folders: usize) {
+/// How long one change takes.
+struct OneChange {
+    /// The median of several, with a mirror that is up to date.
+    warm: Duration,
+    /// The first, with no mirror.
+    cold: Duration,
+}
+
+async fn one_change(n_files: usize, n_folders: usize) -> OneChange {
     let every = n_files / 200;
     let bench = Bench::new(n_files, n_folders, |n| (n % every == 0).then(|| n.to_string()));
     let start = Instant::now();
@@ -156,6 +174,7 @@ async fn one_change(n_files: usize, n_folders: usize) {
     let start = Instant::now();
     assert!(!bench.set("0", "1.1.8").await);
     println!("  no-op  {:>8.1?} (Flux 0.06 s to 8.5 s), {} B wire", start.elapsed(), bench.bytes());
+    OneChange { warm: warm[4], cold }
 }
 
 async fn many_files() {
@@ -171,7 +190,7 @@ async fn many_files() {
     }
 }
 
-async fn many_automations(n_automations: usize) {
+async fn many_automations(n_automations: usize) -> Duration {
     let mark = |n: usize| (n < n_automations).then(|| n.to_string());
     let bench = Arc::new(Bench::new(1_000, 200, mark));
     let main = Reference::branch("main").expect("valid");
@@ -193,4 +212,5 @@ async fn many_automations(n_automations: usize) {
         "{n_automations} automations, one branch: {took:.1?}, {n_pushes} pushes, {n_fetches} fetches \
          (target for 200: 2 s, 3 pushes; Flux for 50: 38 s to 77 s, 140 pushes)"
     );
+    took
 }

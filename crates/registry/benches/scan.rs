@@ -40,6 +40,7 @@ async fn main() {
 
 #[expect(clippy::print_stdout, reason = "a benchmark prints")]
 fn report(list: usize, peak: u64, sort: Duration, wall: Duration, cpu: f64) {
+    println!("{}", trial::bench::machine());
     println!("P5 {TAGS} tags in {} pages", TAGS / PAGE);
     println!("  list            {:6.1} B/tag      (target 40)", list as f64 / TAGS as f64);
     println!(

@@ -75,23 +75,7 @@ pub(crate) fn benches(root: &Path, names: &[String]) -> Result<()> {
     if args.len() == 1 {
         bail!("no benchmark is named {}", names.join(" or "));
     }
-    say(&machine());
     cargo(root, &args.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
-/// Returns what the figures were measured on, as far as Linux tells.
-fn machine() -> String {
-    let field = |file: &str, name: &str| {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with(name));
-        let value = line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim());
-        value.unwrap_or("unknown").to_owned()
-    };
-    let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let (model, memory) =
-        (field("/proc/cpuinfo", "model name"), field("/proc/meminfo", "MemTotal"));
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    format!("machine: {n_cores} cores, {model}, memory {memory}, load {}", load.trim())
 }
 
 /// Runs the fuzz body `name` of whichever crate has a corpus for it, for `seconds`.

@@ -1,0 +1,3 @@
+//! What benchmarks of every crate share. It depends on nothing, so that the pure crates can use it.
+
+pub mod bench;
