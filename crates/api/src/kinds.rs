@@ -49,6 +49,19 @@ impl Kind {
         Kind::ImageUpdateAutomation,
     ];
 
+    /// The controllers of Flux that reconcile these kinds.
+    pub const CONTROLLERS: [&'static str; 3] =
+        ["source-controller", "image-reflector-controller", "image-automation-controller"];
+
+    /// Returns which controller of Flux reconciles this kind: the name that its events carry.
+    pub const fn controller(self) -> &'static str {
+        match self {
+            Kind::GitRepository => "source-controller",
+            Kind::ImageRepository | Kind::ImagePolicy => "image-reflector-controller",
+            Kind::ImageUpdateAutomation => "image-automation-controller",
+        }
+    }
+
     /// Returns how this kind is named.
     pub const fn names(self) -> &'static Names {
         match self {

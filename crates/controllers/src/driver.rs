@@ -3,9 +3,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher, RandomState},
     panic::AssertUnwindSafe,
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,12 +33,14 @@ use crate::{
     context::Context,
     events::Recorder,
     markers::{self, MarkerIndex},
+    metrics::{self, Metrics},
     objects::Objects,
     queue::{Next, ObjectKey, Queue},
     reconcile::{self, Reconcile},
     report::{Notice, ObjectSummary, Readiness, Reports, Summary},
     scans::Scans,
     standing::{self, Standing},
+    tags::TagStore,
     triggers::Woken,
 };
 
@@ -68,13 +74,19 @@ pub(crate) struct Shared {
     pub(crate) markers: Arc<MarkerIndex>,
     /// What the markers at the tips hold, by policy: the choices before a run that kept none.
     pub(crate) standing: Mutex<Standing>,
-    queues: Mutex<BTreeMap<Kind, Queue>>,
+    pub(crate) queues: Mutex<BTreeMap<Kind, Queue>>,
+    pub(crate) metrics: Metrics,
+    /// Kinds whose objects are all known.
+    listed: Mutex<BTreeSet<Kind>>,
     wake: Notify,
     reports: Mutex<Reports>,
     /// When the last run until nothing is due began.
     once: Mutex<Option<Timestamp>>,
     /// The start of the queues' time.
     epoch: Instant,
+    /// Where the names of runs come from.
+    random: RandomState,
+    n_runs: AtomicU64,
 }
 
 /// Why a run cannot even begin.
@@ -102,10 +114,14 @@ impl Driver {
             markers: markers::index(context.cache.clone()),
             standing: Mutex::default(),
             queues: Mutex::new(Kind::ALL.map(|kind| (kind, Queue::default())).into()),
+            metrics: Metrics::default(),
+            listed: Mutex::default(),
             wake: Notify::new(),
             reports: Mutex::default(),
             once: Mutex::default(),
             epoch: Instant::now(),
+            random: RandomState::new(),
+            n_runs: AtomicU64::new(0),
             context,
         };
         Driver { shared: Arc::new(shared) }
@@ -171,6 +187,21 @@ impl Driver {
     pub fn stand_on(&self, markers: &[Marker]) {
         let mut standing = self.shared.standing.lock();
         markers.iter().for_each(|marker| standing::note(&mut standing, marker));
+    }
+
+    /// Returns what is measured, as Prometheus reads it.
+    pub fn metrics(&self) -> String {
+        metrics::render(&self.shared)
+    }
+
+    /// Returns whether all objects of a kind are known, so that they are reconciled.
+    pub fn is_ready(&self, kind: Kind) -> bool {
+        self.shared.listed.lock().contains(&kind)
+    }
+
+    /// Returns the last complete listing of every ImageRepository.
+    pub fn tags(&self) -> &TagStore {
+        &self.shared.context.tags
     }
 
     /// Returns the objects as last seen.
@@ -260,6 +291,7 @@ impl Shared {
     /// Takes note that an object is gone.
     pub(crate) fn lose(&self, kind: Kind, key: &ObjectKey) {
         self.forget(kind, key);
+        self.metrics.forget(kind, key);
         let woken = reconcile::by_kind!(kind, K => reconcile::lose::<K>(&self.objects, key));
         self.mark(woken);
     }
@@ -308,12 +340,26 @@ impl Shared {
         }
     }
 
-    fn concurrency(&self, kind: Kind) -> usize {
+    pub(crate) fn concurrency(&self, kind: Kind) -> usize {
         let concurrency = self.context.settings.concurrency.max(1);
         match kind {
             Kind::ImageUpdateAutomation => concurrency.max(AUTOMATIONS_MIN),
             Kind::GitRepository | Kind::ImageRepository | Kind::ImagePolicy => concurrency,
         }
+    }
+
+    /// Returns a name for a run, by which its log lines are found: in the form of a UUID.
+    fn run_id(&self) -> String {
+        let number = self.n_runs.fetch_add(1, Ordering::Relaxed);
+        let (high, low) = (self.random.hash_one(number), self.random.hash_one(!number));
+        format!(
+            "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+            high >> 32,
+            high >> 16 & 0xffff,
+            high & 0xfff,
+            low >> 48 & 0x3fff | 0x8000,
+            low & 0xffff_ffff_ffff
+        )
     }
 
     fn finish(&self, kind: Kind, key: &ObjectKey, next: Next) {
@@ -339,14 +385,17 @@ impl Shared {
 
 /// One run of one object. A panic is that object's failure and nobody else's.
 async fn run(shared: Arc<Shared>, kind: Kind, key: ObjectKey) -> (Kind, ObjectKey) {
-    let span =
-        tracing::info_span!("reconcile", %kind, namespace = %key.namespace, name = %key.name);
+    let span = tracing::info_span!(
+        "reconcile", %kind, namespace = %key.namespace, name = %key.name, id = shared.run_id()
+    );
+    shared.metrics.begin(kind, &key);
     let next = {
         let run = async {
             reconcile::by_kind!(kind, K => reconcile::run::<K>(&shared, &key).boxed()).await
         };
         AssertUnwindSafe(run.instrument(span)).catch_unwind().await
     };
+    shared.metrics.end(kind, &key, next.as_ref().ok().copied());
     let next = next.unwrap_or_else(|_| {
         tracing::error!(%kind, %key, "The driver itself panicked over an object");
         Next::Retry
@@ -387,7 +436,10 @@ async fn watch(shared: Arc<Shared>, kind: Kind) {
                 listed.insert(key_of(&object));
                 shared.observe(kind, object);
             }
-            Ok(watcher::Event::InitDone) => lose_all_but(&shared, kind, &listed),
+            Ok(watcher::Event::InitDone) => {
+                lose_all_but(&shared, kind, &listed);
+                shared.listed.lock().insert(kind);
+            }
             Err(error) => tracing::warn!(%error, "The watch broke off and is taken up again"),
         }
     }

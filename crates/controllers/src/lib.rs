@@ -9,6 +9,7 @@ mod image_policy;
 mod image_repository;
 mod image_update_automation;
 mod markers;
+pub mod metrics;
 pub mod objects;
 pub mod outcome;
 pub mod queue;

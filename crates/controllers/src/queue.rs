@@ -167,6 +167,11 @@ impl Queue {
         self.turns.is_empty() && self.n_running == 0
     }
 
+    /// Returns how many objects wait for their turn.
+    pub fn n_ready(&self) -> usize {
+        self.lanes.values().map(VecDeque::len).sum()
+    }
+
     /// Returns how many objects run.
     pub fn n_running(&self) -> usize {
         self.n_running

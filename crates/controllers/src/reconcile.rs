@@ -285,7 +285,7 @@ async fn conclude<K: Reconcile>(
 
 fn log(outcome: &Result<Success, Failure>) {
     match outcome {
-        Ok(success) => tracing::info!(message = %success.message, "Reconciled object"),
+        Ok(success) => tracing::info!(outcome = %success.message, "Reconciled object"),
         Err(Failure { reason, message, .. }) => {
             tracing::warn!(%reason, error = %message, "Cannot reconcile object");
         }

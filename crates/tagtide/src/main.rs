@@ -3,11 +3,14 @@
 mod args;
 mod config;
 mod diff;
+mod endpoints;
 mod error;
 mod fail_point;
+mod flux_log;
 mod folder;
 mod loader;
 mod local;
+mod log_book;
 mod manifest_files;
 mod manifests;
 mod pki;
@@ -29,10 +32,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use tracing_subscriber::{Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::args::{Cli, Command, Environment, ExplainImage, ExplainSubject, Global, LogEncoding};
 use crate::error::{Outcome, Usage};
+use crate::flux_log::{FluxLog, Sink};
+use crate::log_book::LogBook;
 use crate::ui::Ui;
 
 /// Pages of freed memory go back to the system soon; long runs stay small.
@@ -61,15 +66,17 @@ fn main() -> ExitCode {
 
 fn perform(cli: Cli) -> Result<Outcome> {
     let environment = Environment::of_process();
-    let is_service = matches!(cli.command, Command::Up(_));
-    start_logging(&cli.global, if is_service { "info" } else { "error" }, &environment)?;
+    let logs = matches!(cli.command, Command::Up(_)).then(LogBook::default);
+    start_logging(&cli.global, &environment, logs.as_ref())?;
     match cli.command {
         Command::Explain {
             subject: ExplainSubject::Image { subject: ExplainImage::Policy(policy) },
         } => commands::explain::run(&policy, &Ui),
         Command::Lint(lint) => commands::lint::run(&lint, &Ui),
         Command::Run(run) => wait(commands::run::run(&run, &environment, &Ui)),
-        Command::Up(up) => wait(commands::up::run(&up, &environment, &Ui)),
+        Command::Up(up) => {
+            wait(commands::up::run(&up, &environment, logs.unwrap_or_default(), &Ui))
+        }
         Command::Plan(plan) => wait(commands::plan::run(&plan, &environment, &Ui)),
         Command::Demo(demo) => wait(commands::demo::run(&demo, &Ui)),
     }
@@ -81,16 +88,27 @@ fn wait(command: impl Future<Output = Result<Outcome>>) -> Result<Outcome> {
     runtime.context("cannot start the runtime")?.block_on(command)
 }
 
-fn start_logging(global: &Global, level: &str, environment: &Environment) -> Result<()> {
-    let level = global.log_level.as_deref().unwrap_or(level);
-    let filter = tracing_subscriber::EnvFilter::try_new(level)
-        .map_err(|error| Usage(format!("--log-level `{level}`: {error}")))?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    let lines = match global.log_encoding {
-        LogEncoding::Console => lines.with_ansi(false).boxed(),
-        LogEncoding::Json => lines.json().flatten_event(true).boxed(),
+/// Starts logging to standard error, and to a service's book if there is one.
+fn start_logging(global: &Global, environment: &Environment, book: Option<&LogBook>) -> Result<()> {
+    let level =
+        global.log_level.as_deref().unwrap_or(if book.is_some() { "info" } else { "error" });
+    let filter = || {
+        EnvFilter::try_new(level).map_err(|error| Usage(format!("--log-level `{level}`: {error}")))
     };
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    let lines = match global.log_encoding {
+        LogEncoding::Console => tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .with_ansi(false)
+            .boxed(),
+        LogEncoding::Json => FluxLog::new(Sink::Stderr).boxed(),
+    };
+    let mut layers = vec![lines.with_filter(filter()?).boxed()];
+    if let Some(book) = book {
+        let kept = FluxLog::new(Sink::Book(book.clone()));
+        layers.push(kept.with_filter(filter()?).boxed());
+    }
+    let subscriber = tracing_subscriber::registry().with(layers);
     // Without one the library is told nothing of it: a layer that is not there would still be asked.
     let started = match fail_point::layer(environment)? {
         None => subscriber.try_init(),

@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{Environment, Up};
 use crate::commands::run;
 use crate::config;
+use crate::endpoints::{self, Endpoints};
 use crate::error::Outcome;
 use crate::loader::{Loader, Look};
+use crate::log_book::LogBook;
 use crate::manifest_files::ManifestFiles;
 use crate::pki::Pki;
 use crate::serve::{self, Certificate, Listen};
@@ -53,18 +55,28 @@ struct World {
     clock: Clock,
 }
 
-pub(crate) async fn run(args: &Up, environment: &Environment, ui: &Ui) -> Result<Outcome> {
+pub(crate) async fn run(
+    args: &Up,
+    environment: &Environment,
+    logs: LogBook,
+    ui: &Ui,
+) -> Result<Outcome> {
     let stop = stop_signal()?;
     let mut files = ManifestFiles::new(&args.manifests.paths, &args.manifests.namespace)?;
     files.look().1?;
     let home = Home::open(args, environment).await?;
+    logs.keep_in(&home.folder.join("log"))?;
     let world = World::open(args, environment, files, &home.state).await?;
     tell(&home, &world, ui)?;
     let World { server, driver, loader, clock, .. } = world;
     let (ending, mut tasks) = (CancellationToken::new(), JoinSet::new());
     let certificate = Certificate::new(home.pki.certified_key()?);
     let tls = certificate.acceptor()?;
-    let router = apiserver::require_token(server.router(), home.pki.token().expose());
+    let driver = Arc::new(driver);
+    let namespace = args.manifests.namespace.clone();
+    let beside = Endpoints { driver: Arc::clone(&driver), logs, namespace };
+    let router = endpoints::beside(server.router(), beside);
+    let router = apiserver::require_token(router, home.pki.token().expose());
     let kubeconfig = home.kubeconfig();
     tasks.spawn(serve::serve(home.listener, Some(tls), router, ending.clone()));
     tasks.spawn(renew(home.pki, certificate, kubeconfig, home.url, clock, ending.clone()));

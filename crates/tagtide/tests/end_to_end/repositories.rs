@@ -143,7 +143,7 @@ fn logs_are_json_where_that_is_asked_for() {
     let mut n_lines = 0;
     for line in ran.stderr.lines() {
         let line: serde_json::Value = serde_json::from_str(line).expect("every line is JSON");
-        assert!(line["level"].is_string() && line["timestamp"].is_string(), "{line}");
+        assert!(line["level"].is_string() && line["ts"].is_string(), "{line}");
         n_lines += 1;
     }
     assert!(n_lines >= 4, "{}", ran.stderr);

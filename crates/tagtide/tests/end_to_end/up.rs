@@ -2,28 +2,32 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
+use serde_json::Value;
+
 use super::daemon::Daemon;
 use super::world::{FLEET, NEWER, RELEASE, TAGS, World};
 
 /// Where the automation of the loop writes.
 const BRANCH: &str = "image-update-dev";
 
+/// Returns whether the value of the loop is this tag on the branch that the automation writes to.
+fn tag_on_branch(world: &World, tag: &str) -> Option<()> {
+    world.repositories().resolve(FLEET, BRANCH)?;
+    let file = String::from_utf8(world.file(BRANCH, RELEASE)).expect("UTF-8");
+    file.contains(&format!("tag: {tag} ")).then_some(())
+}
+
 #[test]
 fn the_loop_runs_for_as_long_as_the_api_is_served() {
     let world = World::of_the_loop();
     let mut daemon = world.up(&["manifests"]);
-    let tag_on_branch = |tag: &str| {
-        let is_there = world.repositories().resolve(FLEET, BRANCH).is_some();
-        let file = is_there.then(|| world.file(BRANCH, RELEASE))?;
-        String::from_utf8(file).expect("UTF-8").contains(&format!("tag: {tag} ")).then_some(())
-    };
-    daemon.wait_for("the first commit", |_| tag_on_branch(TAGS[1]));
+    daemon.wait_for("the first commit", |_| tag_on_branch(&world, TAGS[1]));
 
     world.push(&[NEWER]);
     let request = "reconcile.fluxcd.io/requestedAt=now";
     let args = ["annotate", "imagerepository", "testservice", "-n", "flux-system", request];
     daemon.kubectl(&args);
-    daemon.wait_for("the second commit", |_| tag_on_branch(NEWER));
+    daemon.wait_for("the second commit", |_| tag_on_branch(&world, NEWER));
     daemon.wait_for("the status", |daemon| {
         let policy = daemon.get("imagepolicy", "testservice").expect("it was loaded");
         (policy["status"]["latestRef"]["tag"] == NEWER).then_some(())
@@ -114,4 +118,56 @@ fn changed_manifests_are_applied_and_removed_ones_delete_only_what_they_had_load
     assert!(daemon.get("imagepolicy", "testservice").is_some(), "its file is there");
     let ended = daemon.stop();
     assert!(ended.stderr.contains("two.yaml:"), "{}", ended.stderr);
+}
+
+#[test]
+fn measurements_logs_and_listings_are_served_behind_the_token() {
+    let world = World::of_the_loop();
+    let mut daemon = world.up(&["manifests"]);
+    daemon.wait_for("the status of the automation", |daemon| {
+        let automation = daemon.get("imageupdateautomation", "dev")?;
+        automation["status"]["lastPushCommit"].is_string().then_some(())
+    });
+    let raw = |path: &str| daemon.kubectl(&["get", "--raw", path]);
+    let json = |path: &str| -> Value { serde_json::from_str(&raw(path)).expect("JSON") };
+
+    let metrics = raw("/metrics");
+    for expected in [
+        "gotk_reconcile_duration_seconds_count{kind=\"ImagePolicy\",name=\"testservice\",namespace=\"flux-system\"}",
+        "gotk_resource_info{customresource_group=\"image.toolkit.fluxcd.io\",customresource_kind=\"ImagePolicy\",customresource_version=\"v1\",exported_namespace=\"flux-system\",name=\"testservice\",ready=\"True\",suspended=\"false\",source_name=\"testservice\"} 1",
+        "gotk_reconcile_condition{kind=\"ImageRepository\",name=\"testservice\",namespace=\"flux-system\",type=\"Ready\",status=\"True\"} 1",
+        "controller_runtime_reconcile_total{controller=\"imagerepository\",result=\"requeue_after\"}",
+        "workqueue_depth{controller=\"imagepolicy\",name=\"imagepolicy\"} 0",
+    ] {
+        assert!(metrics.contains(expected), "{expected} is not in\n{metrics}");
+    }
+
+    let controllers = json("/tagtide/v1/controllers");
+    let names: Vec<_> = controllers["controllers"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|controller| {
+            assert_eq!(controller["ready"], true, "{controller}");
+            controller["name"].as_str().expect("a name").to_owned()
+        })
+        .collect();
+    assert_eq!(
+        names,
+        ["source-controller", "image-reflector-controller", "image-automation-controller"]
+    );
+
+    let logs = raw("/tagtide/v1/logs");
+    let scan = logs.lines().find(|line| line.contains("successful scan")).expect("it is logged");
+    let scan: Value = serde_json::from_str(scan).expect("a line is JSON");
+    assert_eq!(
+        (&scan["level"], &scan["controllerKind"], &scan["ImageRepository"]["name"]),
+        (&"info".into(), &"ImageRepository".into(), &"testservice".into())
+    );
+    assert_eq!(raw("/tagtide/v1/logs?tail=1").lines().count(), 1);
+
+    let tags = json("/tagtide/v1/tags?namespace=flux-system&name=testservice");
+    assert_eq!(tags["tags"], serde_json::json!([TAGS[1], TAGS[0]]));
+    let (is_ok, text) = daemon.try_kubectl(&["get", "--raw", "/metrics", "--token", "wrong"]);
+    assert!(!is_ok, "{text}");
 }
