@@ -1,6 +1,7 @@
 //! A registry's tags, compactly.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use sha2::{Digest as _, Sha256};
 
@@ -8,11 +9,13 @@ use sha2::{Digest as _, Sha256};
 ///
 /// Duplicates are kept. What depends on the order (`revision`, `latest`) is Flux's
 /// once [`sort_descending`](TagList::sort_descending) was called.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct TagList {
     text: String,
     /// Where each tag ends in `text`.
     ends: Vec<u32>,
+    /// Whether the tags are known to descend; equal lists may differ in it.
+    descends: bool,
 }
 
 impl TagList {
@@ -29,6 +32,7 @@ impl TagList {
     pub fn push(&mut self, tag: &str) {
         self.text.push_str(tag);
         self.ends.push(u32::try_from(self.text.len()).expect("a list is capped below 4 GiB"));
+        self.descends = false;
     }
 
     /// Returns the number of tags.
@@ -47,31 +51,39 @@ impl TagList {
     ///
     /// When `index` is not below [`len`](TagList::len).
     pub fn get(&self, index: usize) -> &str {
-        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
-        &self.text[start..self.ends[index] as usize]
+        &self.text[self.start(index) as usize..self.ends[index] as usize]
     }
 
     /// Returns the tags in stored order.
     pub fn iter(&self) -> Iter<'_> {
-        Iter { list: self, front: 0, back: self.len() }
+        self.range(0..self.len())
+    }
+
+    /// Returns, in stored order, all tags that begin with `prefix`; others too, unless the list was
+    /// sorted: then the search costs the logarithm of its length.
+    pub fn candidates(&self, prefix: &str) -> Iter<'_> {
+        if !self.descends || prefix.is_empty() {
+            return self.iter();
+        }
+        let start = self.partition_point(|tag| tag > prefix && !tag.starts_with(prefix));
+        let end = self.partition_point(|tag| tag >= prefix);
+        self.range(start..end)
     }
 
     /// Sorts by bytes, the last first, and gives spare memory back.
     pub fn sort_descending(&mut self) {
-        let descends = self.iter().zip(self.iter().skip(1)).all(|(a, b)| a >= b);
-        if descends {
-            self.shrink();
-            return;
+        if !self.descends {
+            self.sort();
+            self.descends = true;
         }
-        // Registries answer in ascending order more often than not.
-        let ascends = self.iter().zip(self.iter().skip(1)).all(|(a, b)| a <= b);
-        *self = if ascends { self.reordered(self.iter().rev()) } else { self.sorted() };
+        self.shrink();
     }
 
     /// Returns the list of the tags that `keep` holds on to, in stored order.
     pub fn retain(&self, mut keep: impl FnMut(&str) -> bool) -> TagList {
         let mut kept: TagList = self.iter().filter(|tag| keep(tag)).collect();
         kept.shrink();
+        kept.descends = self.descends;
         kept
     }
 
@@ -100,6 +112,42 @@ impl TagList {
         self.text.capacity() + self.ends.capacity() * size_of::<u32>()
     }
 
+    /// Returns where the tag at `index` starts in the text.
+    fn start(&self, index: usize) -> u32 {
+        if index == 0 { 0 } else { self.ends[index - 1] }
+    }
+
+    fn range(&self, range: Range<usize>) -> Iter<'_> {
+        let start = self.start(range.start);
+        let end = self.start(range.end);
+        let text = &self.text[start as usize..end as usize];
+        Iter { text, start, ends: &self.ends[range] }
+    }
+
+    /// Returns the index of the first tag for which `before` does not hold, given that it holds for
+    /// none behind that.
+    fn partition_point(&self, before: impl Fn(&str) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match before(self.get(middle)) {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        low
+    }
+
+    fn sort(&mut self) {
+        let descends = self.iter().zip(self.iter().skip(1)).all(|(a, b)| a >= b);
+        if descends {
+            return;
+        }
+        // Registries answer in ascending order more often than not.
+        let ascends = self.iter().zip(self.iter().skip(1)).all(|(a, b)| a <= b);
+        *self = if ascends { self.reordered(self.iter().rev()) } else { self.sorted() };
+    }
+
     /// Sorts by eight bytes behind the common prefix first: most pairs never touch the text.
     fn sorted(&self) -> TagList {
         let skip = self.common_prefix();
@@ -115,6 +163,7 @@ impl TagList {
         let mut list = TagList {
             text: String::with_capacity(self.text.len()),
             ends: Vec::with_capacity(self.len()),
+            descends: false,
         };
         tags.for_each(|tag| list.push(tag));
         list
@@ -136,6 +185,14 @@ impl TagList {
         })
     }
 }
+
+impl PartialEq for TagList {
+    fn eq(&self, other: &TagList) -> bool {
+        self.ends == other.ends && self.text == other.text
+    }
+}
+
+impl Eq for TagList {}
 
 impl std::fmt::Debug for TagList {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -160,42 +217,49 @@ impl<'a> IntoIterator for &'a TagList {
     }
 }
 
-/// The tags of a list in stored order.
+/// Tags of a list in stored order.
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
-    list: &'a TagList,
-    front: usize,
-    back: usize,
+    /// The text of the tags that remain.
+    text: &'a str,
+    /// Where it starts in the text of the list.
+    start: u32,
+    /// Where each tag that remains ends in the text of the list.
+    ends: &'a [u32],
 }
 
 impl<'a> Iterator for Iter<'a> {
     type Item = &'a str;
 
+    #[inline]
     fn next(&mut self) -> Option<&'a str> {
-        if self.front == self.back {
-            return None;
-        }
-        self.front += 1;
-        Some(self.list.get(self.front - 1))
+        let (end, ends) = self.ends.split_first()?;
+        let (tag, text) = self.text.split_at((end - self.start) as usize);
+        (self.text, self.start, self.ends) = (text, *end, ends);
+        Some(tag)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.back - self.front, Some(self.back - self.front))
+        (self.ends.len(), Some(self.ends.len()))
     }
 
     fn nth(&mut self, n: usize) -> Option<&'a str> {
-        self.front = self.front.saturating_add(n).min(self.back);
+        let (skipped, ends) = self.ends.split_at(n.min(self.ends.len()));
+        let start = skipped.last().copied().unwrap_or(self.start);
+        self.text = &self.text[(start - self.start) as usize..];
+        (self.start, self.ends) = (start, ends);
         self.next()
     }
 }
 
 impl DoubleEndedIterator for Iter<'_> {
+    #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
-        if self.front == self.back {
-            return None;
-        }
-        self.back -= 1;
-        Some(self.list.get(self.back))
+        let (_, ends) = self.ends.split_last()?;
+        let start = ends.last().copied().unwrap_or(self.start);
+        let (text, tag) = self.text.split_at((start - self.start) as usize);
+        (self.text, self.ends) = (text, ends);
+        Some(tag)
     }
 }
 
@@ -214,25 +278,33 @@ fn key(tag: &str, skip: usize) -> u64 {
 mod tests {
     use super::TagList;
 
-    #[test]
-    fn any_order_sorts_to_the_same_list() {
+    /// Returns a generator of numbers below a limit.
+    fn generator() -> impl FnMut(usize) -> usize {
         let mut state = 7_u64;
-        let mut random = move |n: usize| {
+        move |n: usize| {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
             (state % n as u64) as usize
+        }
+    }
+
+    fn some_tags(random: &mut impl FnMut(usize) -> usize) -> Vec<String> {
+        let n_tags = random(20);
+        let tag = |_| {
+            let prefix = if random(8) == 0 { "" } else { "v1.2." };
+            let n_letters = random(12);
+            let letters = (0..n_letters).map(|_| ["a", "b", "\0", "é"][random(4)]);
+            prefix.to_owned() + &letters.collect::<String>()
         };
+        (0..n_tags).map(tag).collect()
+    }
+
+    #[test]
+    fn any_order_sorts_to_the_same_list() {
+        let mut random = generator();
         for _ in 0..500 {
-            let n_tags = random(20);
-            let tags: Vec<String> = (0..n_tags)
-                .map(|_| {
-                    let prefix = if random(8) == 0 { "" } else { "v1.2." };
-                    let n_letters = random(12);
-                    let letters = (0..n_letters).map(|_| ["a", "b", "\0", "é"][random(4)]);
-                    prefix.to_owned() + &letters.collect::<String>()
-                })
-                .collect();
+            let tags = some_tags(&mut random);
             let mut list: TagList = tags.iter().map(String::as_str).collect();
             let mut expected: Vec<&str> = tags.iter().map(String::as_str).collect();
             list.sort_descending();
@@ -240,6 +312,29 @@ mod tests {
             assert_eq!(list.iter().collect::<Vec<_>>(), expected);
             list.sort_descending();
             assert_eq!(list.iter().collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn candidates_are_all_that_begin_so_and_only_those_once_sorted() {
+        let mut random = generator();
+        for _ in 0..500 {
+            let tags = some_tags(&mut random);
+            let mut list: TagList = tags.iter().map(String::as_str).collect();
+            let prefix =
+                ["", "v", "v1.2.", "v1.2.a", "v1.2.\0b", "v1.2.é", "w", "a", "~"][random(9)];
+            let matching = |list: &TagList| list.retain(|tag| tag.starts_with(prefix));
+            let found: TagList = list.candidates(prefix).collect();
+            assert_eq!(matching(&found), matching(&list), "{prefix:?} {list:?}");
+            list.sort_descending();
+            let found: TagList = list.candidates(prefix).collect();
+            assert_eq!(found, matching(&list), "{prefix:?} {list:?}");
+            // What is left of a sorted list is sorted, and one more tag may end that.
+            let mut fewer = list.retain(|tag| tag.len() % 2 == 0);
+            assert_eq!(fewer.candidates(prefix).collect::<TagList>(), matching(&fewer));
+            fewer.push(prefix);
+            fewer.push("~~");
+            assert!(fewer.candidates(prefix).any(|tag| tag == prefix));
         }
     }
 

@@ -8,6 +8,7 @@
 //! * tags from which the same value was extracted: the first by bytes.
 
 mod alphabetical;
+mod best;
 mod filter;
 mod numerical;
 mod selection;
@@ -138,11 +139,16 @@ impl Policy {
     /// When no tag can be chosen, with Flux's texts. One value that is no number fails a numerical
     /// policy as in Flux; all such values are named.
     pub fn latest<'t>(&self, tags: &'t TagList) -> Result<Choice<'t>, SelectError> {
-        match &self.filter {
-            None => self.rule.latest(tags.iter().map(Choice::whole)),
-            Some(filter) => {
-                let mut matcher = filter.matcher();
-                self.rule.latest(tags.iter().filter_map(|tag| matcher.apply(tag)))
+        let (filter, order) = (self.filter.as_ref(), self.rule.order());
+        match &self.rule {
+            Rule::SemVer { range, .. } => {
+                best::of_tags(semver::Versions::new(range), order, filter, tags)
+            }
+            Rule::Alphabetical(_) => {
+                best::of_tags(alphabetical::Text::new(order), order, filter, tags)
+            }
+            Rule::Numerical(_) => {
+                best::of_tags(numerical::Numbers::new(order), order, filter, tags)
             }
         }
     }
@@ -197,14 +203,15 @@ impl Rule {
         }
     }
 
-    fn latest<'t>(
+    /// Returns the one of a few choices that this rule prefers.
+    pub(crate) fn latest<'t>(
         &self,
-        choices: impl Iterator<Item = Choice<'t>>,
+        choices: impl IntoIterator<Item = Choice<'t>>,
     ) -> Result<Choice<'t>, SelectError> {
         match self {
-            Rule::SemVer { range, .. } => semver::latest(range, choices),
-            Rule::Alphabetical(order) => alphabetical::latest(*order, choices),
-            Rule::Numerical(order) => numerical::latest(*order, choices),
+            Rule::SemVer { range, .. } => best::of_choices(semver::Versions::new(range), choices),
+            Rule::Alphabetical(order) => best::of_choices(alphabetical::Text::new(*order), choices),
+            Rule::Numerical(order) => best::of_choices(numerical::Numbers::new(*order), choices),
         }
     }
 

@@ -214,6 +214,9 @@ fn policies() -> &'static [Policy] {
         let filters = [
             None,
             Some((r"^(?P<e>dev|main)-(?P<ts>[0-9]+)-", "$ts")),
+            Some((r"^dev-(?P<ts>[0-9]+)-a$", "$ts")),
+            Some((r"^v(\d\.\d\.\d)(-rc)?", "$1")),
+            Some((r"^v[0-2]", "")),
             Some((r"^v?(.*)$", "$1")),
             Some((r"[0-9]", "")),
             Some((r"(\d)\.?(\d)?", "$1.${2}.0")),
@@ -259,7 +262,10 @@ proptest! {
             .prop_flat_map(|tags| (Just(tags.clone()), Just(tags).prop_shuffle())),
     ) {
         let (tags, shuffled) = (list(&tags), list(&shuffled));
+        let mut sorted = tags.clone();
+        sorted.sort_descending();
         prop_assert_eq!(policy.latest(&tags), policy.latest(&shuffled));
+        prop_assert_eq!(policy.latest(&tags), policy.latest(&sorted));
     }
 
     #[test]

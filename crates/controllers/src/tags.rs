@@ -261,6 +261,8 @@ fn read(database: &Database, key: &str) -> Result<Option<(Entry, TagList)>, TagS
         tracing::warn!(repository = key, "Ignoring stored tags that were damaged");
         return Ok(None);
     }
+    // They are in this order already; now the list knows it.
+    tags.sort_descending();
     Ok(Some((entry, tags)))
 }
 

@@ -8,6 +8,7 @@ mod class;
 mod error;
 mod linear;
 mod parse;
+mod prefix;
 mod template;
 mod text;
 
@@ -41,6 +42,7 @@ pub struct Regexp {
     /// The faster way, where there is one.
     linear: Option<Linear>,
     names: Vec<String>,
+    prefix: String,
 }
 
 /// Where a match and its groups stand in the text, in bytes; index 0 is the whole match.
@@ -85,12 +87,18 @@ impl Regexp {
         let regex = build(&parsed).ok_or_else(|| Error::new(ErrorKind::Large, pattern))?;
         let pattern = String::from_utf8_lossy(pattern).into_owned();
         let linear = Linear::new(&parsed.hir);
-        Ok(Regexp { pattern, regex, linear, names: parsed.names })
+        let prefix = prefix::of(&parsed.hir);
+        Ok(Regexp { pattern, regex, linear, names: parsed.names, prefix })
     }
 
     /// Returns the pattern it was compiled from.
     pub fn as_str(&self) -> &str {
         &self.pattern
+    }
+
+    /// Returns a text with which every text that matches begins, empty if none is known.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// Returns the names of the groups, the whole match first; empty where a group has none.
@@ -268,14 +276,34 @@ impl Matcher<'_> {
 
     /// Returns the template filled from the leftmost match, or nothing without a match.
     pub fn expand<'t>(&mut self, template: &Template, text: &'t str) -> Option<Cow<'t, str>> {
-        let found = match &self.regexp.linear {
-            Some(linear) => linear.search(text, &mut self.slots),
+        self.expand_if(template, text, |_| true)
+    }
+
+    /// Returns the template filled from the leftmost match, or nothing without a match or if the
+    /// result is not `wanted`.
+    ///
+    /// What is not wanted may be told before the whole text is looked at, so `wanted` must give the
+    /// same answer every time, and may be asked about a text that does not match in the end.
+    pub fn expand_if<'t>(
+        &mut self,
+        template: &Template,
+        text: &'t str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Option<Cow<'t, str>> {
+        match &self.regexp.linear {
+            Some(linear) => match template.only_group() {
+                Some(group) => linear.group_if(text, group, wanted).map(Cow::Borrowed),
+                None => linear
+                    .search(text, &mut self.slots)
+                    .then(|| fill(template, &self.slots, text))
+                    .filter(|value| wanted(value)),
+            },
             None => {
                 let (regex, input) = (&self.regexp.regex, Input::new(text));
-                regex.search_slots_with(&mut self.cache, &input, &mut self.slots).is_some()
+                regex.search_slots_with(&mut self.cache, &input, &mut self.slots)?;
+                Some(fill(template, &self.slots, text)).filter(|value| wanted(value))
             }
-        };
-        found.then(|| fill(template, &self.slots, text))
+        }
     }
 }
 

@@ -98,6 +98,12 @@ impl Constraint {
                 && group.terms.iter().all(|term| term.admits(version))
         })
     }
+
+    /// Returns major, minor and patch above which no version lies in the range, as an early way out
+    /// of a search: there need not be a version so high.
+    pub fn ceiling(&self) -> [u64; 3] {
+        self.groups.iter().map(Group::ceiling).max().unwrap_or([u64::MAX; 3])
+    }
 }
 
 impl fmt::Display for Constraint {
@@ -121,6 +127,10 @@ impl Group {
         let terms = parts.into_iter().map(Term::parse).collect::<Result<Vec<_>, _>>()?;
         let prereleases = terms.iter().any(|term| !term.prerelease.is_empty());
         Ok(Group { terms, prereleases })
+    }
+
+    fn ceiling(&self) -> [u64; 3] {
+        self.terms.iter().map(Term::ceiling).min().unwrap_or([u64::MAX; 3])
     }
 }
 
@@ -162,6 +172,30 @@ impl Term {
             Operator::GreaterOrEqual => *version >= self.version(),
             Operator::LessOrEqual => self.admits_less_or_equal(version),
             Operator::Caret => self.admits_caret(version),
+        }
+    }
+
+    /// Returns the numbers above which the term cannot hold.
+    fn ceiling(&self) -> [u64; 3] {
+        const MAX: u64 = u64::MAX;
+        let numbers = [self.major, self.minor, self.patch];
+        // What begins with a partial version belongs to it.
+        let filled = match self.wildcard {
+            Wildcard::None => numbers,
+            Wildcard::Minor => [self.major, MAX, MAX],
+            Wildcard::Major | Wildcard::Patch => [self.major, self.minor, MAX],
+        };
+        match self.operator {
+            Operator::Less => numbers,
+            Operator::LessOrEqual => filled,
+            Operator::Caret => [self.major, MAX, MAX],
+            Operator::Equal | Operator::Tilde => match self.wildcard {
+                Wildcard::None if self.operator == Operator::Equal => numbers,
+                Wildcard::None | Wildcard::Major if numbers == [0; 3] => [MAX; 3],
+                Wildcard::None | Wildcard::Major => [self.major, self.minor, MAX],
+                Wildcard::Minor | Wildcard::Patch => filled,
+            },
+            Operator::NotEqual | Operator::Greater | Operator::GreaterOrEqual => [MAX; 3],
         }
     }
 

@@ -140,3 +140,63 @@ fn check_policy(vector: &Vector) {
 fn parse(text: &str) -> Version<'_> {
     Version::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
+
+#[test]
+fn nothing_above_the_ceiling_lies_in_a_range() {
+    let numbers = ["0", "1", "2"];
+    let parts = ["0", "1", "x"];
+    let mut versions = Vec::new();
+    let mut ranges = Vec::new();
+    for operator in ["", "=", "!=", ">", "<", ">=", "<=", "~", "^"] {
+        for major in parts {
+            ranges.push(format!("{operator}{major}"));
+            for minor in parts {
+                ranges.push(format!("{operator}{major}.{minor}"));
+                for patch in parts {
+                    ranges.push(format!("{operator}{major}.{minor}.{patch}"));
+                    ranges.push(format!("{operator}{major}.{minor}.{patch}-0"));
+                }
+            }
+        }
+    }
+    for major in numbers {
+        for minor in numbers {
+            for patch in numbers {
+                versions.push(format!("{major}.{minor}.{patch}"));
+                versions.push(format!("{major}.{minor}.{patch}-rc.1"));
+            }
+        }
+    }
+    let mut n_admitted = 0;
+    for range in &ranges {
+        let range = Constraint::parse(range).expect("a range");
+        for version in &versions {
+            let version = parse(version);
+            let core = [version.major(), version.minor(), version.patch()];
+            if range.check(&version) {
+                n_admitted += 1;
+                assert!(core <= range.ceiling(), "{range} {version}");
+            }
+        }
+    }
+    assert!(n_admitted > 5_000, "{n_admitted}");
+}
+
+#[test]
+fn a_ceiling_is_as_low_as_the_range_allows() {
+    const MAX: u64 = u64::MAX;
+    for (range, ceiling) in [
+        ("*", [MAX; 3]),
+        (">=1.0.0", [MAX; 3]),
+        ("1.2.3", [1, 2, 3]),
+        ("1.2.x", [1, 2, MAX]),
+        ("~1.2.3", [1, 2, MAX]),
+        ("^1.2.3", [1, MAX, MAX]),
+        ("<=1.2", [1, 2, MAX]),
+        (">=1.0.0 <90.0.0", [90, 0, 0]),
+        ("~1.2 || ^3.1 || 2.x", [3, MAX, MAX]),
+        ("1.0.0 - 2", [2, MAX, MAX]),
+    ] {
+        assert_eq!(Constraint::parse(range).expect("a range").ceiling(), ceiling, "{range}");
+    }
+}

@@ -1,5 +1,6 @@
 //! The last or the first by bytes.
 
+use super::best::Best;
 use super::{Choice, PolicyError, SelectError};
 use std::cmp::Ordering;
 
@@ -33,13 +34,35 @@ impl Order {
     }
 }
 
-/// Returns the latest by bytes; of equal values the first tag by bytes.
-pub(super) fn latest<'t>(
+/// The latest by bytes; of equal values the first tag by bytes.
+pub(super) struct Text<'t> {
     order: Order,
-    choices: impl Iterator<Item = Choice<'t>>,
-) -> Result<Choice<'t>, SelectError> {
-    let prefer = |a: &Choice<'_>, b: &Choice<'_>| {
-        order.apply(a.value.cmp(&b.value)).then_with(|| b.tag.cmp(a.tag))
-    };
-    choices.max_by(prefer).ok_or(SelectError::Empty)
+    best: Option<Choice<'t>>,
+}
+
+impl Text<'_> {
+    pub(super) fn new(order: Order) -> Self {
+        Text { order, best: None }
+    }
+}
+
+impl<'t> Best<'t> for Text<'t> {
+    fn may_matter(&self, value: &str) -> bool {
+        let is_worse = |best: &Choice<'_>| self.order.apply(value.cmp(&best.value)).is_lt();
+        !self.best.as_ref().is_some_and(is_worse)
+    }
+
+    fn offer(&mut self, choice: Choice<'t>) {
+        let is_better = |best: &Choice<'_>| {
+            let values = self.order.apply(choice.value.cmp(&best.value));
+            values.then_with(|| best.tag.cmp(choice.tag)).is_gt()
+        };
+        if self.best.as_ref().is_none_or(is_better) {
+            self.best = Some(choice);
+        }
+    }
+
+    fn finish(self) -> Result<Choice<'t>, SelectError> {
+        self.best.ok_or(SelectError::Empty)
+    }
 }

@@ -48,6 +48,11 @@ impl Filter {
         self.regexp.as_str()
     }
 
+    /// Returns a text with which every tag begins that matches.
+    pub(super) fn prefix(&self) -> &str {
+        self.regexp.prefix()
+    }
+
     /// Returns a matcher for many tags in a row.
     pub(crate) fn matcher(&self) -> FilterMatcher<'_> {
         FilterMatcher { matcher: self.regexp.matcher(), extract: self.extract.as_ref() }
@@ -66,12 +71,17 @@ impl Filter {
 }
 
 impl FilterMatcher<'_> {
-    /// Returns the tag with its value, or nothing if it does not match.
-    pub(crate) fn apply<'t>(&mut self, tag: &'t str) -> Option<Choice<'t>> {
+    /// Returns the tag with its value, or nothing if it does not match or the value is not
+    /// `wanted`: that is asked first where it saves a search.
+    pub(super) fn apply_if<'t>(
+        &mut self,
+        tag: &'t str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Option<Choice<'t>> {
         match self.extract {
-            None => self.matcher.is_match(tag).then(|| Choice::whole(tag)),
+            None => (wanted(tag) && self.matcher.is_match(tag)).then(|| Choice::whole(tag)),
             Some(extract) => {
-                let value = self.matcher.expand(extract, tag)?;
+                let value = self.matcher.expand_if(extract, tag, wanted)?;
                 Some(Choice { tag, value })
             }
         }

@@ -5,7 +5,9 @@
 //! values, so that 17-digit build numbers tie; here they are compared digit by digit. NaN and
 //! infinities have no place in a total order and are no numbers.
 
+use super::best::Best;
 use super::{Choice, Offenders, Order, SelectError};
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// The most digits of an exponent: more would overflow the arithmetic of places.
@@ -48,43 +50,55 @@ pub enum NumberError {
     Exponent,
 }
 
-/// Returns the choice with the latest number; of equal numbers the first value by bytes, and of
-/// equal values the first tag by bytes.
-pub(super) fn latest<'t>(
+/// The latest number; of equal numbers the first value by bytes, and of equal values the first tag
+/// by bytes.
+pub(super) struct Numbers<'t> {
     order: Order,
-    choices: impl Iterator<Item = Choice<'t>>,
-) -> Result<Choice<'t>, SelectError> {
-    let mut best: Option<(Number, Choice<'t>)> = None;
-    let mut best_whole = None;
-    let mut offenders = Vec::new();
-    for choice in choices {
-        let whole = whole(choice.value.as_bytes());
-        // Most are worse than the best, and tell it as machine words.
-        if let (Some(whole), Some(best)) = (whole, best_whole)
-            && order.apply(u64::cmp(&whole, &best)).is_lt()
-        {
-            continue;
+    best: Option<(Number, Choice<'t>)>,
+    /// The best number, if it is of so few digits.
+    best_whole: Option<u64>,
+    offenders: Vec<Cow<'t, str>>,
+}
+
+impl Numbers<'_> {
+    pub(super) fn new(order: Order) -> Self {
+        Numbers { order, best: None, best_whole: None, offenders: Vec::new() }
+    }
+}
+
+impl<'t> Best<'t> for Numbers<'t> {
+    /// Most are worse than the best, and tell it as machine words.
+    fn may_matter(&self, value: &str) -> bool {
+        match (self.best_whole, whole(value.as_bytes())) {
+            (Some(best), Some(whole)) => self.order.apply(whole.cmp(&best)).is_ge(),
+            _ => true,
         }
+    }
+
+    fn offer(&mut self, choice: Choice<'t>) {
         let Ok(number) = Number::parse(&choice.value) else {
-            offenders.push(choice.value);
-            continue;
+            self.offenders.push(choice.value);
+            return;
         };
-        let better = best.as_ref().is_none_or(|(best_number, best)| {
-            order
-                .apply(number.cmp(best_number))
+        let is_better = |(best_number, best): &(Number, Choice<'_>)| {
+            let numbers = self.order.apply(number.cmp(best_number));
+            numbers
                 .then_with(|| best.value.cmp(&choice.value))
                 .then_with(|| best.tag.cmp(choice.tag))
                 .is_gt()
-        });
-        if better {
-            best = Some((number, choice));
-            best_whole = whole;
+        };
+        if self.best.as_ref().is_none_or(is_better) {
+            self.best_whole = whole(choice.value.as_bytes());
+            self.best = Some((number, choice));
         }
     }
-    if !offenders.is_empty() {
-        return Err(SelectError::NotNumbers(Offenders::new(offenders)));
+
+    fn finish(self) -> Result<Choice<'t>, SelectError> {
+        if !self.offenders.is_empty() {
+            return Err(SelectError::NotNumbers(Offenders::new(self.offenders)));
+        }
+        self.best.map(|(_, choice)| choice).ok_or(SelectError::Empty)
     }
-    best.map(|(_, choice)| choice).ok_or(SelectError::Empty)
 }
 
 impl Number {

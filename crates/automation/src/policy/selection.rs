@@ -6,13 +6,12 @@ use std::borrow::Cow;
 
 /// What a policy chooses from a tag list, cheap to bring up to date when few tags change.
 ///
-/// Added tags are compared with the winner only. All tags are looked at again only when the
-/// winner is removed, and while values that are no numbers fail the policy.
+/// Added tags are compared with the winner only. All tags are looked at again only when the winner
+/// is removed, while values that are no numbers fail the policy, and when tags are removed while
+/// none of them is a version in the range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
     outcome: Result<Owned, SelectError>,
-    /// How many tags pass the filter.
-    n_candidates: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,17 +23,7 @@ struct Owned {
 impl Selection {
     /// Evaluates a policy over all tags.
     pub fn new(policy: &Policy, tags: &TagList) -> Selection {
-        let mut n_candidates = 0;
-        let mut count = |_: &Choice<'_>| n_candidates += 1;
-        let latest = match &policy.filter {
-            None => policy.rule.latest(tags.iter().map(Choice::whole).inspect(&mut count)),
-            Some(filter) => {
-                let mut matcher = filter.matcher();
-                let choices = tags.iter().filter_map(|tag| matcher.apply(tag));
-                policy.rule.latest(choices.inspect(&mut count))
-            }
-        };
-        Selection { outcome: latest.map(Owned::from), n_candidates }
+        Selection { outcome: policy.latest(tags).map(Owned::from) }
     }
 
     /// Follows a change of the list: `tags` is the whole list after it, `added` and `removed` are
@@ -46,25 +35,22 @@ impl Selection {
         added: impl IntoIterator<Item = &'t str>,
         removed: impl IntoIterator<Item = &'t str>,
     ) {
-        let mut stale = matches!(self.outcome, Err(SelectError::NotNumbers(_)));
-        for tag in removed {
-            stale |= self.outcome.as_ref().is_ok_and(|winner| winner.tag == tag);
-            if !stale && policy.choice(tag).is_some() {
-                self.n_candidates -= 1;
-            }
-        }
-        if stale {
+        let is_stale = match &self.outcome {
+            Ok(winner) => removed.into_iter().any(|tag| tag == winner.tag),
+            Err(SelectError::NotNumbers(_)) => true,
+            Err(SelectError::NoVersion) => removed.into_iter().next().is_some(),
+            Err(SelectError::Empty) => false,
+        };
+        if is_stale {
             *self = Selection::new(policy, tags);
             return;
         }
-        let added: Vec<_> = added.into_iter().filter_map(|tag| policy.choice(tag)).collect();
-        self.n_candidates += added.len();
+        let added = added.into_iter().filter_map(|tag| policy.choice(tag));
         let latest = policy.rule.latest(self.winner().into_iter().chain(added));
-        self.outcome = match latest {
-            // The winner stands for all that are not looked at again.
-            Err(SelectError::Empty) if self.n_candidates > 0 => Err(SelectError::NoVersion),
-            Err(SelectError::NoVersion) if self.n_candidates == 0 => Err(SelectError::Empty),
-            latest => latest.map(Owned::from),
+        self.outcome = match (latest, &self.outcome) {
+            // Those that are not looked at again are no versions, but they are there.
+            (Err(SelectError::Empty), Err(SelectError::NoVersion)) => Err(SelectError::NoVersion),
+            (latest, _) => latest.map(Owned::from),
         };
     }
 

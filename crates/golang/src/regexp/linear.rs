@@ -17,6 +17,18 @@ pub(super) struct Linear {
     steps: Vec<Step>,
     /// Whether the match must reach the end of the text.
     to_end: bool,
+    head: Option<Head>,
+}
+
+/// A class that is a group of its own behind a literal, with which the expression begins: what
+/// filters mostly extract, such as the time in `^main-(?P<ts>[0-9]+)-`.
+#[derive(Debug, Clone)]
+struct Head {
+    literal: Box<[u8]>,
+    group: usize,
+    repeat: Repeat,
+    /// How many steps these are.
+    n_steps: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -55,27 +67,55 @@ impl Linear {
         }
         let mut steps = Vec::new();
         parts.iter().try_for_each(|part| collect(part, &mut steps))?;
-        is_unique(&steps).then_some(Linear { steps, to_end })
+        let head = Head::of(&steps);
+        is_unique(&steps).then_some(Linear { steps, to_end, head })
     }
 
     /// Reports whether the text matches, and fills the slots of all groups if it does.
     pub(super) fn search(&self, text: &str, slots: &mut [Option<NonMaxUsize>]) -> bool {
-        let bytes = text.as_bytes();
-        let Some(end) = self.run(bytes, |slot, at| set(slots, slot, at)) else { return false };
+        let save = |slot, rest| set(slots, slot, text.len() - rest);
+        let Some(rest) = self.run(0, text.as_bytes(), save) else { return false };
         set(slots, 0, 0);
-        set(slots, 1, end);
+        set(slots, 1, text.len() - rest);
         true
+    }
+
+    /// Returns the text of a group, empty if there is no such group; nothing if the whole text does
+    /// not match or that of the group is not wanted, which is asked before what follows is read.
+    pub(super) fn group_if<'t>(
+        &self,
+        text: &'t str,
+        group: usize,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Option<&'t str> {
+        if let Some(head) = self.head.as_ref().filter(|head| head.group == group) {
+            let after = head.repeat.skip(text.as_bytes().strip_prefix(&head.literal[..])?)?;
+            let value = &text[head.literal.len()..text.len() - after.len()];
+            let matches = wanted(value) && self.run(head.n_steps, after, |_, _| ()).is_some();
+            return matches.then_some(value);
+        }
+        let (mut start, mut end) = (0, 0);
+        let whole = self.run(0, text.as_bytes(), |slot, rest| {
+            if slot == 2 * group {
+                start = text.len() - rest;
+            } else if slot == 2 * group + 1 {
+                end = text.len() - rest;
+            }
+        })?;
+        let value = if group == 0 { &text[..text.len() - whole] } else { &text[start..end] };
+        wanted(value).then_some(value)
     }
 
     /// Reports whether the text matches.
     pub(super) fn is_match(&self, text: &str) -> bool {
-        self.run(text.as_bytes(), |_, _| ()).is_some()
+        self.run(0, text.as_bytes(), |_, _| ()).is_some()
     }
 
-    /// Returns where the match ends.
-    fn run(&self, text: &[u8], mut save: impl FnMut(usize, usize)) -> Option<usize> {
+    /// Takes the steps from the given one on; returns how many bytes are left behind the match.
+    /// Slots are saved with how many are left there.
+    fn run(&self, step: usize, text: &[u8], mut save: impl FnMut(usize, usize)) -> Option<usize> {
         let mut rest = text;
-        for step in &self.steps {
+        for step in &self.steps[step..] {
             match step {
                 Step::Byte(byte) => match rest.split_first() {
                     Some((first, after)) if first == byte => rest = after,
@@ -83,15 +123,43 @@ impl Linear {
                 },
                 Step::Literal(literal) => rest = rest.strip_prefix(&literal[..])?,
                 Step::Repeat(repeat) => rest = repeat.skip(rest)?,
-                Step::Save(slot) => save(*slot, text.len() - rest.len()),
+                Step::Save(slot) => save(*slot, rest.len()),
             }
         }
-        (rest.is_empty() || !self.to_end).then(|| text.len() - rest.len())
+        (rest.is_empty() || !self.to_end).then_some(rest.len())
+    }
+}
+
+impl Head {
+    fn of(steps: &[Step]) -> Option<Head> {
+        let mut literal = Vec::new();
+        for (at, step) in steps.iter().enumerate() {
+            match step {
+                Step::Byte(byte) => literal.push(*byte),
+                Step::Literal(bytes) => literal.extend_from_slice(bytes),
+                Step::Repeat(_) => return None,
+                Step::Save(_) => {
+                    let [Step::Save(slot), Step::Repeat(repeat), Step::Save(close), ..] =
+                        &steps[at..]
+                    else {
+                        return None;
+                    };
+                    return (*close == slot + 1).then(|| Head {
+                        literal: literal.into(),
+                        group: slot / 2,
+                        repeat: repeat.clone(),
+                        n_steps: at + 3,
+                    });
+                }
+            }
+        }
+        None
     }
 }
 
 impl Repeat {
     /// Passes over what belongs to the class.
+    #[inline]
     fn skip<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
         let other = text.iter().position(|byte| !self.class[usize::from(*byte)]);
         let count = other.unwrap_or(text.len()).min(self.max);
@@ -225,7 +293,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::Linear;
-    use crate::regexp::{Regexp, parse};
+    use crate::regexp::{Regexp, fill, parse};
 
     #[test]
     fn filters_are_mostly_simple() {
@@ -297,6 +365,8 @@ mod tests {
             let parsed = parse::parse(pattern.as_bytes()).expect("a sound pattern");
             let Some(linear) = Linear::new(&parsed.hir) else { return Ok(()) };
             let regexp = Regexp::new(&pattern).expect("a sound pattern");
+            let templates = ["$0", "$1", "$2", "$1-$2"].map(|text| regexp.template(text));
+            let mut matcher = regexp.matcher();
             for text in &texts {
                 let mut slots = vec![None; 2 * regexp.names.len()];
                 let matches = linear.search(text, &mut slots);
@@ -309,6 +379,13 @@ mod tests {
                 );
                 if matches {
                     prop_assert_eq!(&slots, &expected, "{} {:?}", pattern, text);
+                }
+                for template in &templates {
+                    let value = matches.then(|| fill(template, &expected, text));
+                    prop_assert_eq!(&matcher.expand(template, text), &value, "{} {:?}", pattern, text);
+                    let wanted = |value: &str| value.len() < 2;
+                    let found = matcher.expand_if(template, text, wanted);
+                    prop_assert_eq!(found, value.filter(|value| wanted(value)), "{} {:?}", pattern, text);
                 }
             }
         }

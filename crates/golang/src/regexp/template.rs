@@ -63,6 +63,17 @@ impl Template {
         Cow::Owned(filled)
     }
 
+    /// Returns the group that is all there is to the template, if it is so.
+    pub(super) fn only_group(&self) -> Option<usize> {
+        match &self.parts[..] {
+            [Part::Groups(groups)] => match groups[..] {
+                [group] => Some(group),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Appends the filled template to `out`.
     pub(super) fn fill_bytes<'t>(
         &self,
