@@ -67,7 +67,7 @@ pub struct Driver {
 /// What all runs share.
 pub(crate) struct Shared {
     pub(crate) context: Context,
-    pub(crate) objects: Objects,
+    pub(crate) objects: Arc<Objects>,
     pub(crate) recorder: Recorder,
     pub(crate) scans: Scans,
     pub(crate) selections: Mutex<BTreeMap<ObjectKey, crate::image_policy::Kept>>,
@@ -107,7 +107,7 @@ impl Driver {
     /// Returns a driver that has seen nothing yet.
     pub fn new(context: Context) -> Driver {
         let shared = Shared {
-            objects: Objects::default(),
+            objects: Arc::default(),
             recorder: Recorder::default(),
             scans: Scans::default(),
             selections: Mutex::default(),

@@ -1,28 +1,27 @@
 //! Reconciles `ImageUpdateAutomation`: brings the choices of policies into a branch.
 
+mod choices;
 mod edit;
 mod selector;
 mod target;
 
-use std::collections::BTreeMap;
-
 use api::{
     Object,
     condition::{Reason, Type, seconds},
-    image::{ImageRef, ImageUpdateAutomation, ImageUpdateAutomationStatus},
+    image::{ImageUpdateAutomation, ImageUpdateAutomationStatus},
 };
-use automation::{marker::PolicyName, message::MessageError, update::Policies};
+use automation::message::MessageError;
 use git::{Outcome, PushError, Pushed, RefName, UpdateError};
 
 use crate::{
     context::Scope,
     driver::INTERVAL_MIN,
     outcome::{Extra, Failure, OrFail, Response, Saying, Sentence, Success},
-    queue::ObjectKey,
     reconcile::{Reconcile, kind},
     report::{Commit, Notice},
     triggers,
 };
+use choices::Choices;
 use edit::{Edit, Edited, PlanError};
 pub(crate) use target::{Target, of as target_of};
 
@@ -43,15 +42,15 @@ impl Reconcile for ImageUpdateAutomation {
     ) -> Result<Success, Failure> {
         status.last_automation_run_time = Some(seconds(ctx.started));
         let interval = self.interval().transpose().stalled(Reason::Failed)?.unwrap_or_default();
-        let chosen = choices(self, ctx)?;
+        let choices = Choices::of(self, ctx)?;
         let target = target_of(self, ctx).await?;
         let path = update_path(self)?;
 
-        let edit = Edit::new(self, ctx, path, policies(ctx, &chosen));
+        let edit = Edit::new(self, ctx, path, choices);
         let (outcome, edited) = write(ctx, &target, edit).await?;
 
         tell_problems(ctx, &edited);
-        status.observed_policies = Some(chosen);
+        status.observed_policies = Some(edited.chosen);
         status.observed_source_revision = Some(target.observed(&outcome));
         let mut success = Success::new(UP_TO_DATE);
         if let Some(pushed) = &outcome.pushed {
@@ -63,41 +62,6 @@ impl Reconcile for ImageUpdateAutomation {
         }
         Ok(success.again_after(interval.to_std().max(INTERVAL_MIN)))
     }
-}
-
-/// Returns what the selected policies of the namespace have chosen.
-fn choices(
-    automation: &ImageUpdateAutomation,
-    ctx: &Scope<'_>,
-) -> Result<BTreeMap<String, ImageRef>, Failure> {
-    let selector = automation.spec.policy_selector.as_ref();
-    let policies = ctx.objects().image_policies.in_namespace(&ctx.key.namespace);
-    let mut chosen = BTreeMap::new();
-    let selector = selector::Selector::new(selector)
-        .saying("failed to parse policy selector")
-        .stalled(Reason::InvalidPolicySelector)?;
-    for (key, policy) in policies {
-        let labels = policy.metadata.labels.as_ref();
-        if selector.matches(labels)
-            && let Some(latest) = triggers::writable(&policy)
-        {
-            chosen.insert(key.name, latest.clone());
-        }
-    }
-    Ok(chosen)
-}
-
-/// Returns all policies that markers may name. Those that are not selected are known, and their
-/// markers are left alone.
-fn policies(ctx: &Scope<'_>, chosen: &BTreeMap<String, ImageRef>) -> Policies {
-    let own = &ctx.key.namespace;
-    let name_of = |key: ObjectKey| PolicyName { namespace: key.namespace, name: key.name };
-    let known = ctx.objects().image_policies.keys().into_iter().map(|key| {
-        let choice = if key.namespace == *own { chosen.get(&key.name).cloned() } else { None };
-        (name_of(key), choice)
-    });
-    let is_complete = ctx.settings.namespace.is_none();
-    Policies { known: known.collect(), namespace: Some(own.clone()), complete: is_complete }
 }
 
 /// Returns the folder below which markers are looked for.

@@ -64,12 +64,25 @@ pub struct Signature {
 pub struct LogEntry {
     /// Its id, 40 hexadecimal digits.
     pub id: String,
+    /// The id of its tree.
+    pub tree: String,
     /// The ids of its parents.
     pub parents: Vec<String>,
     /// Who wrote it, as `NAME <EMAIL>`.
     pub author: String,
     /// The whole message.
     pub message: String,
+}
+
+/// A reference that was made, moved or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Its full name.
+    pub reference: String,
+    /// What it named before; `None` if it was not there.
+    pub old: Option<String>,
+    /// What it names since; `None` if it is not there any more.
+    pub new: Option<String>,
 }
 
 /// A host of bare repositories; clones are the same host.
@@ -89,6 +102,8 @@ struct Repository {
     references: BTreeMap<String, ObjectId>,
     /// The full name of the default branch.
     head: String,
+    /// What became of the references, from the beginning.
+    moves: Vec<Move>,
 }
 
 impl GitHost {
@@ -107,8 +122,12 @@ impl GitHost {
         author: &Signature,
     ) {
         let head = reference(branch);
-        let mut repository =
-            Repository { objects: Objects::default(), references: BTreeMap::new(), head };
+        let mut repository = Repository {
+            objects: Objects::default(),
+            references: BTreeMap::new(),
+            head,
+            moves: Vec::new(),
+        };
         if !files.is_empty() {
             repository
                 .commit(branch, files, author, "Initial commit\n")
@@ -149,17 +168,22 @@ impl GitHost {
 
     /// Returns the files at the tip of a branch, by path.
     pub fn files(&self, name: &str, branch: &str) -> Result<BTreeMap<String, Bytes>, GitError> {
-        self.with(name, |repository| {
-            let commit = repository.branch(branch)?;
-            let mut files = BTreeMap::new();
-            for (path, file) in repository.files(commit)? {
-                // A commit of a submodule is in another repository.
-                if !file.mode.is_commit() {
-                    files.insert(path, repository.objects.need(&file.id)?.data.clone());
-                }
-            }
-            Ok(files)
-        })
+        self.with(name, |repository| repository.contents(repository.branch(branch)?))
+    }
+
+    /// Returns the files of a commit, by path.
+    pub fn files_at(&self, name: &str, commit: &str) -> Result<BTreeMap<String, Bytes>, GitError> {
+        self.with(name, |repository| repository.contents(upload_pack::parse_id(commit)?))
+    }
+
+    /// Returns what became of the references, from the beginning.
+    pub fn moves(&self, name: &str) -> Result<Vec<Move>, GitError> {
+        self.with(name, |repository| Ok(repository.moves.clone()))
+    }
+
+    /// Returns a commit by its id.
+    pub fn commit_of(&self, name: &str, id: &str) -> Result<LogEntry, GitError> {
+        self.with(name, |repository| repository.log_entry(upload_pack::parse_id(id)?))
     }
 
     /// Returns the commits of a branch, the last one first, along first parents.
@@ -168,15 +192,8 @@ impl GitHost {
             let mut log = Vec::new();
             let mut next = Some(repository.branch(branch)?);
             while let Some(id) = next {
-                let commit = repository.objects.commit(&id)?;
-                let author = commit.author().map_err(|_| GitError::BadObject(id))?;
-                log.push(LogEntry {
-                    id: id.to_string(),
-                    parents: commit.parents().map(|parent| parent.to_string()).collect(),
-                    author: format!("{} <{}>", author.name, author.email),
-                    message: commit.message.to_str_lossy().into_owned(),
-                });
-                next = commit.parents().next();
+                log.push(repository.log_entry(id)?);
+                next = repository.objects.commit(&id)?.parents().next();
             }
             Ok(log)
         })
@@ -217,6 +234,35 @@ impl Repository {
         self.objects.files(self.objects.commit(&commit)?.tree())
     }
 
+    fn contents(&self, commit: ObjectId) -> Result<BTreeMap<String, Bytes>, GitError> {
+        let mut contents = BTreeMap::new();
+        for (path, file) in self.files(commit)? {
+            // A commit of a submodule is in another repository.
+            if !file.mode.is_commit() {
+                contents.insert(path, self.objects.need(&file.id)?.data.clone());
+            }
+        }
+        Ok(contents)
+    }
+
+    fn log_entry(&self, id: ObjectId) -> Result<LogEntry, GitError> {
+        let commit = self.objects.commit(&id)?;
+        let author = commit.author().map_err(|_| GitError::BadObject(id))?;
+        Ok(LogEntry {
+            id: id.to_string(),
+            tree: commit.tree().to_string(),
+            parents: commit.parents().map(|parent| parent.to_string()).collect(),
+            author: format!("{} <{}>", author.name, author.email),
+            message: commit.message.to_str_lossy().into_owned(),
+        })
+    }
+
+    fn moved(&mut self, reference: &str, old: Option<ObjectId>, new: Option<ObjectId>) {
+        let text = |id: Option<ObjectId>| id.map(|id| id.to_string());
+        let reference = reference.to_owned();
+        self.moves.push(Move { reference, old: text(old), new: text(new) });
+    }
+
     fn commit<P: AsRef<str>, B: AsRef<[u8]>>(
         &mut self,
         branch: &str,
@@ -253,7 +299,8 @@ impl Repository {
             extra_headers: Vec::new(),
         };
         let id = self.objects.write(&commit);
-        self.references.insert(name, id);
+        let old = self.references.insert(name.clone(), id);
+        self.moved(&name, old, Some(id));
         Ok(id)
     }
 

@@ -7,7 +7,7 @@
 mod git_host;
 mod registry;
 
-pub use git_host::{GitError, GitHost, LogEntry, Signature};
+pub use git_host::{GitError, GitHost, LogEntry, Move, Signature};
 pub use registry::{Authentication, Registry, RegistryOptions, Validators};
 
 /// Returns one router for both: registry paths go to `registry`, all others to `git_host`.

@@ -3,15 +3,17 @@
 //! The judge is the repository itself: its reference logs say which tip every push replaced, and
 //! its objects what every commit changed. Nothing of what the bot says about itself counts.
 
+mod edits;
+mod evidence;
+
 use std::{
     collections::{BTreeSet, HashSet},
-    fmt, fs,
+    fmt,
 };
 
+pub use self::evidence::{Change, Commit, Evidence, Hosted, Move};
+use self::{edits::marked_edits, evidence::StockGit};
 use crate::git_server::Repositories;
-
-/// What stands before the name of a policy in a marked line.
-const MARKER: &str = "{\"$imagepolicy\": \"";
 
 /// Something a bot must never do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,31 +111,25 @@ impl History {
     ///
     /// Marked values are looked for on lines that have value and marker both.
     pub fn violations(&self, repositories: &Repositories, name: &str) -> Vec<Violation> {
-        let moves = moves(repositories, name);
-        let mut violations = self.lost(repositories, name, &moves);
+        self.violations_in(&StockGit { repositories, name })
+    }
+
+    /// As [`violations`](Self::violations), by whatever knows the repository.
+    pub fn violations_in(&self, repository: &impl Evidence) -> Vec<Violation> {
+        let moves = repository.moves();
+        let mut violations = self.lost(repository, &moves);
         let mut checked = HashSet::new();
         let mut said = HashSet::new();
         for step in &moves {
             let Some(new) = &step.new else { continue };
-            if Commit::read(repositories, name, new).author != self.bot {
+            if repository.commit(new).author != self.bot {
                 continue;
             }
-            let commits = commits_between(repositories, name, step.old.as_deref(), new);
-            let on_top = match (&step.old, commits.first()) {
-                (Some(old), Some(first)) => first.parents.first() == Some(old),
-                (Some(_), None) => false,
-                (None, _) => true,
-            };
-            if let (false, Some(old)) = (on_top, &step.old) {
-                violations.push(Violation::NotOnTop {
-                    reference: step.reference.clone(),
-                    old: old.clone(),
-                    new: new.clone(),
-                });
-            }
+            let commits = repository.between(step.old.as_deref(), new);
+            violations.extend(not_on_top(step, new, &commits));
             for commit in commits.iter().filter(|commit| commit.author == self.bot) {
                 if checked.insert(commit.id.clone()) {
-                    self.check_commit(repositories, name, commit, &mut said, &mut violations);
+                    self.check_commit(repository, commit, &mut said, &mut violations);
                 }
             }
         }
@@ -149,21 +145,19 @@ impl History {
         assert!(violations.is_empty(), "in the history of {name}:{}", lines.concat());
     }
 
-    fn lost(&self, repositories: &Repositories, name: &str, moves: &[Move]) -> Vec<Violation> {
-        let all = repositories.git(name, &["rev-list", "--all"]);
-        let reachable: HashSet<&str> = all.lines().collect();
+    fn lost(&self, repository: &impl Evidence, moves: &[Move]) -> Vec<Violation> {
+        let reachable = repository.reachable();
         let tips: BTreeSet<&String> = moves.iter().filter_map(|step| step.new.as_ref()).collect();
         tips.into_iter()
-            .filter(|tip| !reachable.contains(tip.as_str()))
-            .filter(|tip| Commit::read(repositories, name, tip).author != self.bot)
+            .filter(|tip| !reachable.contains(*tip))
+            .filter(|tip| repository.commit(tip).author != self.bot)
             .map(|tip| Violation::HumanCommitLost { commit: tip.clone() })
             .collect()
     }
 
     fn check_commit(
         &self,
-        repositories: &Repositories,
-        name: &str,
+        repository: &impl Evidence,
         commit: &Commit,
         said: &mut HashSet<(Option<String>, String)>,
         violations: &mut Vec<Violation>,
@@ -173,17 +167,12 @@ impl History {
             violations.push(Violation::DuplicateCommit { commit: commit.id.clone() });
         }
         let Some(parent) = parent else { return };
-        if Commit::read(repositories, name, parent).tree == commit.tree {
+        if repository.commit(parent).tree == commit.tree {
             violations.push(Violation::EmptyCommit { commit: commit.id.clone() });
         }
-        for path in changed_files(repositories, name, parent, &commit.id) {
-            let (path, whole) = path;
-            let old = repositories.file(name, parent, &path);
-            let new = repositories.file(name, &commit.id, &path);
-            let edits = match (whole, old, new) {
-                (Whole::Kept, Some(old), Some(new)) => marked_edits(&old, &new),
-                _ => None,
-            };
+        for change in repository.changes(parent, &commit.id) {
+            let path = change.path;
+            let edits = change.edited.and_then(|(old, new)| marked_edits(&old, &new));
             let Some(edits) = edits else {
                 let commit = commit.id.clone();
                 violations.push(Violation::MoreThanMarkedValues { commit, path });
@@ -199,139 +188,12 @@ impl History {
     }
 }
 
-/// One line of a reference log.
-struct Move {
-    reference: String,
-    old: Option<String>,
-    new: Option<String>,
-}
-
-fn moves(repositories: &Repositories, name: &str) -> Vec<Move> {
-    let references =
-        repositories.git(name, &["for-each-ref", "--format=%(refname)", "refs/heads/"]);
-    let mut moves = Vec::new();
-    for reference in references.lines() {
-        let log = fs::read_to_string(repositories.path(name).join("logs").join(reference));
-        for line in log.expect("these repositories keep logs of their references").lines() {
-            let mut words = line.split(' ').map(|id| {
-                let exists = id.bytes().any(|byte| byte != b'0');
-                exists.then(|| id.to_owned())
-            });
-            let (old, new) = (words.next().flatten(), words.next().flatten());
-            moves.push(Move { reference: reference.to_owned(), old, new });
-        }
-    }
-    moves
-}
-
-struct Commit {
-    id: String,
-    tree: String,
-    parents: Vec<String>,
-    author: String,
-}
-
-impl Commit {
-    fn read(repositories: &Repositories, name: &str, id: &str) -> Commit {
-        let format = "--format=%T%n%P%n%an";
-        let text = repositories.git(name, &["show", "--no-patch", format, id]);
-        let mut lines = text.lines().map(str::to_owned);
-        let mut next = || lines.next().unwrap_or_default();
-        Commit {
-            id: id.to_owned(),
-            tree: next(),
-            parents: next().split_whitespace().map(str::to_owned).collect(),
-            author: next(),
-        }
-    }
-}
-
-/// Returns the commits that a push added, the first one first; of a new branch, its tip.
-fn commits_between(
-    repositories: &Repositories,
-    name: &str,
-    old: Option<&str>,
-    new: &str,
-) -> Vec<Commit> {
-    let range = match old {
-        Some(old) => format!("{old}..{new}"),
-        None => format!("{new}^!"),
-    };
-    let list = repositories.git(name, &["rev-list", "--reverse", "--topo-order", &range]);
-    list.lines().map(|id| Commit::read(repositories, name, id)).collect()
-}
-
-/// Whether a file is there before and after a commit, with the same mode.
-#[derive(PartialEq, Eq)]
-enum Whole {
-    Kept,
-    Changed,
-}
-
-fn changed_files(
-    repositories: &Repositories,
-    name: &str,
-    parent: &str,
-    commit: &str,
-) -> Vec<(String, Whole)> {
-    let args = ["diff-tree", "-r", "-z", "--no-renames", parent, commit];
-    let text = repositories.git(name, &args);
-    let mut fields = text.split_terminator('\0');
-    let mut files = Vec::new();
-    while let (Some(entry), Some(path)) = (fields.next(), fields.next()) {
-        // `:100644 100644 OLD NEW M`
-        let words: Vec<&str> = entry.trim_start_matches(':').split(' ').collect();
-        let kept = matches!(words.as_slice(), [old, new, _, _, "M"] if old == new);
-        files.push((path.to_owned(), if kept { Whole::Kept } else { Whole::Changed }));
-    }
-    files
-}
-
-/// Returns marker and new value of each edited line, if nothing but values of marked lines changed.
-fn marked_edits(old: &[u8], new: &[u8]) -> Option<Vec<(String, String)>> {
-    let lines = |bytes: &[u8]| -> Vec<Vec<u8>> {
-        bytes.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect()
-    };
-    let (old, new) = (lines(old), lines(new));
-    if old.len() != new.len() {
+/// Says whether the first new commit has the replaced tip as its parent.
+fn not_on_top(step: &Move, new: &str, commits: &[Commit]) -> Option<Violation> {
+    let old = step.old.as_ref()?;
+    if commits.first().is_some_and(|first| first.parents.first() == Some(old)) {
         return None;
     }
-    let changed = old.iter().zip(&new).filter(|(old, new)| old != new);
-    changed.map(|(old, new)| marked_edit(old, new)).collect()
-}
-
-fn marked_edit(old: &[u8], new: &[u8]) -> Option<(String, String)> {
-    let (old, new) = (MarkedLine::parse(old)?, MarkedLine::parse(new)?);
-    let same = old.before == new.before && old.after == new.after;
-    same.then_some((new.policy, new.value))
-}
-
-/// A line `KEY: VALUE # {"$imagepolicy": "POLICY"}`.
-struct MarkedLine {
-    /// All before the value, an opening quote included.
-    before: String,
-    value: String,
-    policy: String,
-    /// All after the value, a closing quote included.
-    after: String,
-}
-
-impl MarkedLine {
-    fn parse(line: &[u8]) -> Option<MarkedLine> {
-        let line = std::str::from_utf8(line).ok()?;
-        let (_, policy) = line.split_once(MARKER)?;
-        let policy = policy.split('"').next()?;
-        let end = line.find(" #")?;
-        let text = line[..end].trim_end();
-        // A value holds no space; a key, and the dash of an item, end with one.
-        let start = text.rfind(' ').map_or(0, |space| space + 1);
-        let value = text[start..].trim_matches(['"', '\'']);
-        let start = start + text[start..].find(value)?;
-        Some(MarkedLine {
-            before: line[..start].to_owned(),
-            value: value.to_owned(),
-            policy: policy.to_owned(),
-            after: line[start + value.len()..].to_owned(),
-        })
-    }
+    let (reference, old, new) = (step.reference.clone(), old.clone(), new.to_owned());
+    Some(Violation::NotOnTop { reference, old, new })
 }

@@ -17,7 +17,7 @@ mod background;
 mod docker_registry;
 mod fault_proxy;
 mod git_server;
-mod history;
+pub mod history;
 mod http_server;
 mod program;
 mod tls;

@@ -1,4 +1,4 @@
-//! Automation for developers: `cargo xtask test`, `ci`, `tidy`, `bench`, `fuzz`.
+//! Automation for developers: `cargo xtask test`, `ci`, `tidy`, `bench`, `simulate`, `fuzz`.
 
 mod packages;
 mod run;
@@ -31,6 +31,15 @@ enum Task {
     Tidy,
     /// Run the benchmarks, all or those whose name is given
     Bench { names: Vec<String> },
+    /// Live many simulated lives of the loop; a failing one says how to live it again
+    Simulate {
+        /// How many
+        #[arg(long, default_value_t = 10_000)]
+        seeds: u64,
+        /// The first seed
+        #[arg(long, default_value_t = 1)]
+        first: u64,
+    },
     /// Mutate the corpus of a fuzz body for a while: `fuzz yaml_edit --seconds 60`
     Fuzz {
         name: String,
@@ -56,6 +65,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Ci => ci(&root),
         Task::Tidy => tidy::check(&root),
         Task::Bench { names } => run::benches(&root, &names),
+        Task::Simulate { seeds, first } => run::simulate(&root, seeds, first),
         Task::Fuzz { name, seconds } => run::fuzz(&root, &name, seconds),
     }
 }

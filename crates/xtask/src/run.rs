@@ -78,6 +78,15 @@ pub(crate) fn benches(root: &Path, names: &[String]) -> Result<()> {
     cargo(root, &args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
+/// Lives `n` simulated lives, beginning with the seed `first`.
+pub(crate) fn simulate(root: &Path, n: u64, first: u64) -> Result<()> {
+    cargo_with(
+        root,
+        &["test", "--package", "controllers", "--test", "simulate", "--", "--nocapture"],
+        &[("TAGTIDE_SEEDS", &n.to_string()), ("TAGTIDE_FIRST_SEED", &first.to_string())],
+    )
+}
+
 /// Runs the fuzz body `name` of whichever crate has a corpus for it, for `seconds`.
 pub(crate) fn fuzz(root: &Path, name: &str, seconds: u64) -> Result<()> {
     let mut owners = Vec::new();

@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use api::image::ImageUpdateAutomation;
+use api::image::{ImageRef, ImageUpdateAutomation};
 use automation::{
     marker::Problem,
     message::{self, MessageData, MessageError},
-    update::{self, ChangeSet, File, Policies},
+    update::{self, ChangeSet, File},
 };
 use git::{Change, FileChange, Plan, Snapshot, SnapshotError};
 
+use super::choices::Choices;
 use crate::{
     context::Scope,
     markers::{MarkedFile, MarkerIndex, marked_files},
@@ -21,7 +22,7 @@ use crate::{
 pub(super) struct Edit {
     automation: ObjectKey,
     path: String,
-    policies: Policies,
+    choices: Choices,
     template: String,
     values: Option<BTreeMap<String, String>>,
     index: Arc<MarkerIndex>,
@@ -30,6 +31,8 @@ pub(super) struct Edit {
 /// What an edit came to.
 #[derive(Default)]
 pub(super) struct Edited {
+    /// What the policies had chosen, by name.
+    pub(super) chosen: BTreeMap<String, ImageRef>,
     pub(super) problems: Vec<(String, Problem)>,
     pub(super) changes: Vec<(String, update::Change)>,
     pub(super) files: Vec<EditedFile>,
@@ -55,14 +58,14 @@ impl Edit {
         automation: &ImageUpdateAutomation,
         ctx: &Scope<'_>,
         path: String,
-        policies: Policies,
+        choices: Choices,
     ) -> Edit {
         let commit = automation.spec.git.as_ref().map(|git| git.commit.clone());
         let commit = commit.unwrap_or_default();
         Edit {
             automation: ctx.key.clone(),
             path,
-            policies,
+            choices,
             template: commit.message_template.unwrap_or_default(),
             values: commit.message_template_values,
             index: Arc::clone(&ctx.shared.markers),
@@ -76,9 +79,10 @@ impl Edit {
             .iter()
             .map(|MarkedFile { relative, bytes, found, .. }| File { path: relative, bytes, found })
             .collect();
-        let changes = update::plan(&inputs, &self.policies);
+        let chosen = self.choices.now();
+        let changes = update::plan(&inputs, &self.choices.policies(&chosen));
         let change = self.change(&marked, &changes)?;
-        Ok(Plan { change, detail: edited(marked, changes) })
+        Ok(Plan { change, detail: edited(marked, changes, chosen) })
     }
 
     fn change(
@@ -107,8 +111,8 @@ fn paths(marked: &[MarkedFile]) -> BTreeMap<&str, &str> {
     marked.iter().map(|file| (file.relative.as_str(), file.path.as_str())).collect()
 }
 
-fn edited(marked: Vec<MarkedFile>, set: ChangeSet) -> Edited {
-    let mut edited = Edited::default();
+fn edited(marked: Vec<MarkedFile>, set: ChangeSet, chosen: BTreeMap<String, ImageRef>) -> Edited {
+    let mut edited = Edited { chosen, ..Edited::default() };
     {
         let paths = paths(&marked);
         let path_of = |relative: &str| paths[relative].to_owned();

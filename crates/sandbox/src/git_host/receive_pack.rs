@@ -160,5 +160,9 @@ fn update(repository: &mut Repository, push: &Push<'_>) -> Vec<Result<(), &'stat
             .map(|outcome| outcome.and(Err("atomic push failure")))
             .collect();
     }
+    for (command, _) in push.commands.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()) {
+        let id = |id: ObjectId| (!id.is_null()).then_some(id);
+        repository.moved(&command.name, id(command.old), id(command.new));
+    }
     outcomes
 }
