@@ -383,17 +383,17 @@ impl Drop for Store {
 
 impl Failed {
     fn new(error: &(dyn std::error::Error + 'static)) -> Failed {
-        let mut message = error.to_string();
+        let mut message = "cannot write the objects".to_owned();
         let mut is_full = false;
         let mut next = Some(error);
         while let Some(error) = next {
-            let text = error.to_string();
-            if !message.contains(&text) {
-                message = format!("{message}: {text}");
-            }
-            let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+            message = format!("{message}: {error}");
+            let kind = match error.downcast_ref::<redb::Error>() {
+                Some(redb::Error::Io(error)) => Some(error.kind()),
+                _ => error.downcast_ref::<io::Error>().map(io::Error::kind),
+            };
             is_full |=
-                matches!(io, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
+                matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
             next = error.source();
         }
         Failed { is_full, message: message.into() }

@@ -1,12 +1,19 @@
-//! The state folder: what one run leaves for the next.
+//! The state folder: what one process leaves for the next.
 //!
 //! ```text
 //! schema         a number: a newer one is refused, an older one migrated (and its caches dropped)
 //! lock           held while a process uses the folder; one at a time
-//! objects.redb   the truth: the last status of every object
+//! objects.redb   the truth: the objects of a server, and statuses that wait for theirs
+//! objects.tip    how far the truth has come
 //! cache.redb     tags and first-seen times; rebuilt from the registries when lost
 //! mirrors/       Git mirrors; fetched again when lost
+//! artifacts/     what sources serve; made again when lost
+//! pki/           keys and certificates of a server
+//! log/           what a server has to say
 //! ```
+//!
+//! The truth is the embedded API's, which opens it, migrates it by a number of its own and keeps
+//! damage apart; here is only its place.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -16,24 +23,17 @@ use std::{
     sync::Arc,
 };
 
-use api::Kind;
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::Database;
 
-use crate::queue::ObjectKey;
-
-/// The layout this program writes.
-const SCHEMA: u32 = 1;
+/// The layout this program writes. The first had nothing but statuses in `objects.redb`.
+const SCHEMA: u32 = 2;
 /// A schema file is one short number; anything longer is not ours.
 const SCHEMA_BYTES_MAX: u64 = 16;
-
-/// `Kind/namespace/name` → the JSON of its last status.
-const STATUSES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("statuses");
 
 /// An open state folder. Dropping it lets another process in.
 #[derive(Debug)]
 pub struct State {
     folder: PathBuf,
-    objects: Database,
     cache: Arc<Database>,
     /// Held for as long as the folder is used.
     _lock: File,
@@ -96,14 +96,17 @@ impl State {
         if outdated {
             drop_caches(folder)?;
         }
-        let objects = open_truth(&folder.join("objects.redb"))?;
-        tracing::trace!(target: "durable", step = "object database made", "Durable step");
         let cache = Arc::new(open_cache(&folder.join("cache.redb"))?);
         tracing::trace!(target: "durable", step = "cache made", "Durable step");
-        let mirrors = folder.join("mirrors");
-        DirBuilder::new().recursive(true).mode(0o700).create(&mirrors).or_path(&mirrors)?;
+        let state = State { folder: folder.to_owned(), cache, _lock: lock };
+        state.subfolder("mirrors")?;
         write_schema(folder)?;
-        Ok(State { folder: folder.to_owned(), objects, cache, _lock: lock })
+        Ok(state)
+    }
+
+    /// Returns the file of the objects.
+    pub fn objects(&self) -> PathBuf {
+        self.folder.join("objects.redb")
     }
 
     /// Returns the folder of the Git mirrors.
@@ -111,67 +114,32 @@ impl State {
         self.folder.join("mirrors")
     }
 
+    /// Returns the folder of what sources serve; it is made if it is missing.
+    pub fn artifacts(&self) -> Result<PathBuf, StateError> {
+        self.subfolder("artifacts")
+    }
+
+    /// Returns the folder of keys and certificates; it is made if it is missing.
+    pub fn pki(&self) -> Result<PathBuf, StateError> {
+        self.subfolder("pki")
+    }
+
+    /// Returns the folder of logs; it is made if it is missing.
+    pub fn log(&self) -> Result<PathBuf, StateError> {
+        self.subfolder("log")
+    }
+
     /// Returns the database of things that can be fetched again.
     pub fn cache(&self) -> Arc<Database> {
         Arc::clone(&self.cache)
     }
 
-    /// Returns the last status of an object, or `None` when it has none or it cannot be read back.
-    pub fn status(
-        &self,
-        kind: Kind,
-        key: &ObjectKey,
-    ) -> Result<Option<serde_json::Value>, StateError> {
-        self.objects_error(self.read_status(&status_key(kind, key)))
+    fn subfolder(&self, name: &str) -> Result<PathBuf, StateError> {
+        let path = self.folder.join(name);
+        DirBuilder::new().recursive(true).mode(0o700).create(&path).or_path(&path)?;
+        restrict(&path)?;
+        Ok(path)
     }
-
-    /// Keeps the last statuses of these objects, all or none, and drops those of all others.
-    pub fn keep_statuses<'a>(
-        &self,
-        statuses: impl Iterator<Item = (Kind, &'a ObjectKey, &'a serde_json::Value)>,
-    ) -> Result<(), StateError> {
-        self.objects_error(self.write_statuses(statuses))
-    }
-
-    fn read_status(&self, key: &str) -> Result<Option<serde_json::Value>, redb::Error> {
-        let transaction = self.objects.begin_read()?;
-        let table = match transaction.open_table(STATUSES) {
-            Ok(table) => table,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let Some(text) = table.get(key)? else { return Ok(None) };
-        Ok(serde_json::from_slice(text.value()).ok())
-    }
-
-    fn write_statuses<'a>(
-        &self,
-        statuses: impl Iterator<Item = (Kind, &'a ObjectKey, &'a serde_json::Value)>,
-    ) -> Result<(), redb::Error> {
-        let transaction = self.objects.begin_write()?;
-        {
-            transaction.delete_table(STATUSES)?;
-            let mut table = transaction.open_table(STATUSES)?;
-            for (kind, key, status) in statuses {
-                let text = status.to_string();
-                table.insert(status_key(kind, key).as_str(), text.as_bytes())?;
-            }
-        }
-        transaction.commit()?;
-        tracing::trace!(target: "durable", step = "statuses kept", "Durable step");
-        Ok(())
-    }
-
-    fn objects_error<T>(&self, result: Result<T, redb::Error>) -> Result<T, StateError> {
-        result.map_err(|source| StateError::Database {
-            path: self.folder.join("objects.redb"),
-            source: Box::new(source),
-        })
-    }
-}
-
-fn status_key(kind: Kind, key: &ObjectKey) -> String {
-    format!("{}/{}/{}", kind, key.namespace, key.name)
 }
 
 fn create(folder: &Path) -> Result<(), StateError> {
@@ -257,16 +225,12 @@ fn drop_caches(folder: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-fn open_truth(path: &Path) -> Result<Database, StateError> {
-    open_checked(path).map_err(|source| StateError::Database {
-        path: path.to_owned(),
-        source: Box::new(source.into()),
-    })
-}
-
 /// Opens a database after a look at every checksum in it: reads do not look at them. It costs one
 /// pass over the file.
 fn open_checked(path: &Path) -> Result<Database, redb::DatabaseError> {
+    let mut options = OpenOptions::new();
+    // Nobody else's from its first byte on.
+    options.create(true).truncate(false).write(true).mode(0o600).open(path)?;
     let mut database = Database::create(path)?;
     if !database.check_integrity()? {
         tracing::warn!(path = %path.display(), "The database was repaired after a crash");
@@ -280,14 +244,18 @@ fn open_cache(path: &Path) -> Result<Database, StateError> {
     match open_checked(path) {
         Ok(database) => Ok(database),
         Err(source @ (In::DatabaseAlreadyOpen | In::LockProtocolMismatch)) => {
-            Err(StateError::Database { path: path.to_owned(), source: Box::new(source.into()) })
+            Err(database_error(path, source))
         }
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "Making a broken cache anew");
             fs::remove_file(path).or_path(path)?;
-            open_truth(path)
+            open_checked(path).map_err(|source| database_error(path, source))
         }
     }
+}
+
+fn database_error(path: &Path, source: redb::DatabaseError) -> StateError {
+    StateError::Database { path: path.to_owned(), source: Box::new(source.into()) }
 }
 
 trait OrPath<T> {
@@ -303,7 +271,6 @@ impl<T> OrPath<T> for Result<T, io::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn folder() -> tempfile::TempDir {
         tempfile::tempdir().expect("a temporary folder")
@@ -315,25 +282,20 @@ mod tests {
     }
 
     #[test]
-    fn statuses_come_back_and_those_of_gone_objects_do_not() {
+    fn everything_is_its_owners_alone() {
         let temporary = folder();
         let path = temporary.path().join("state");
-        let (a, b) = (ObjectKey::new("ns", "a"), ObjectKey::new("ns", "b"));
-        {
-            let state = State::open(&path).expect("a new folder opens");
-            let status = json!({"observedGeneration": 1});
-            let both = [(Kind::ImagePolicy, &a, &status), (Kind::ImagePolicy, &b, &status)];
-            state.keep_statuses(both.into_iter()).expect("statuses are kept");
-            let one = [(Kind::ImagePolicy, &a, &status)];
-            state.keep_statuses(one.into_iter()).expect("statuses are kept");
-        }
-        let state = State::open(&path).expect("the folder opens again");
-        let read = |kind, key| state.status(kind, key).expect("a status is read");
-        assert_eq!(read(Kind::ImagePolicy, &a), Some(json!({"observedGeneration": 1})));
-        assert_eq!(read(Kind::ImagePolicy, &b), None);
-        assert_eq!(read(Kind::ImageRepository, &a), None);
-        let mode = fs::metadata(&path).expect("it exists").permissions().mode();
-        assert_eq!(mode & 0o777, 0o700);
+        fs::create_dir_all(path.join("pki")).expect("a folder");
+        fs::write(path.join("lock"), "").expect("written");
+        let state = State::open(&path).expect("a folder without a schema opens");
+        let folders = [state.artifacts(), state.pki(), state.log()];
+        let folders = folders.map(|folder| folder.expect("a folder is made"));
+        let mode =
+            |path: &Path| fs::metadata(path).expect("it exists").permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&state.mirrors()), 0o700);
+        assert_eq!(folders.map(|folder| mode(&folder)), [0o700; 3]);
+        assert_eq!(mode(&path.join("cache.redb")), 0o600);
     }
 
     #[test]
@@ -351,19 +313,19 @@ mod tests {
         let temporary = folder();
         drop(State::open(temporary.path()).expect("an empty folder opens"));
         let schema = temporary.path().join("schema");
-        fs::write(&schema, "2\n").expect("written");
+        fs::write(&schema, "3\n").expect("written");
         assert_eq!(
             error(temporary.path()),
-            "the state folder `DIR` has schema 2, this program knows up to 1; use the newer program"
+            "the state folder `DIR` has schema 3, this program knows up to 2; use the newer program"
         );
         fs::write(&schema, "x").expect("written");
         assert_eq!(error(temporary.path()), "`DIR/schema` does not hold a schema number");
         let stale = temporary.path().join("mirrors/stale");
         fs::write(&stale, "").expect("written");
-        fs::write(&schema, "0\n").expect("written");
+        fs::write(&schema, "1\n").expect("written");
         drop(State::open(temporary.path()).expect("an older folder opens"));
         assert!(!stale.exists());
-        assert_eq!(fs::read_to_string(&schema).expect("read"), "1\n");
+        assert_eq!(fs::read_to_string(&schema).expect("read"), "2\n");
     }
 
     #[test]

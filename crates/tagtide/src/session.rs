@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result, anyhow};
 use api::Kind;
 use api::annotation;
 use api::image::ImageRepository;
-use apiserver::Server;
+use apiserver::{OnDamage, Server, StatusKey};
 use automation::marker::Marker;
 use clock::Clock;
 use controllers::state::State;
 use controllers::tags::TagStore;
-use controllers::{Context, Driver, ObjectKey, Settings, Summary};
+use controllers::{Context, Driver, Settings, Summary};
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
@@ -29,13 +29,22 @@ pub(crate) struct Session {
     driver: Driver,
     server: Server,
     clock: Clock,
-    state: Option<State>,
+    kept: Option<Kept>,
     /// Objects that the API refused.
     pub(crate) refused: Vec<report::Object>,
     /// What could not be loaded.
     pub(crate) problems: Vec<Problem>,
     /// What a person should know, though nothing is wrong.
     pub(crate) notices: Vec<String>,
+}
+
+/// What the runs before have left, and this one leaves.
+///
+/// The objects of a run are its manifests', in memory; only their statuses are carried over, in
+/// the file that a daemon has its objects in.
+struct Kept {
+    state: State,
+    objects: Server,
 }
 
 /// The doors of a run that differ between a real one and the demo.
@@ -62,26 +71,26 @@ impl Session {
         for ((namespace, name), data) in &credentials.secrets {
             load_secret(&server, namespace, name, data)?;
         }
-        let state = state.map(State::open).transpose()?;
+        let kept = state.map(Kept::open).transpose()?;
         let mut refused = Vec::new();
         for manifest in &objects {
-            if let Err(object) = load(&server, manifest, state.as_ref())? {
-                refused.push(object);
-            }
+            refused.extend(load(&server, manifest, kept.as_ref()));
         }
         let clock = doors.clock.clone();
         let fallback = Some(Arc::new(credentials.fallback));
-        let settings = Settings { keeps_state: state.is_some(), fallback, ..settings };
-        let driver = driver(&server, doors, state.as_ref(), settings)?;
-        Ok(Self { driver, server, clock, state, refused, problems, notices })
+        let settings = Settings { keeps_state: kept.is_some(), fallback, ..settings };
+        let state = kept.as_ref().map(|kept| &kept.state);
+        let driver = driver(&server, doors, state, settings)?;
+        Ok(Self { driver, server, clock, kept, refused, problems, notices })
     }
 
     /// Reconciles until nothing is due, and keeps what the next run needs.
     pub(crate) async fn run(&self) -> Result<Summary> {
         let summary = self.driver.run_until_idle().await?;
-        if let Some(state) = &self.state {
+        if let Some(kept) = &self.kept {
             let statuses = self.statuses().await?;
-            state.keep_statuses(statuses.iter().map(|(kind, key, status)| (*kind, key, status)))?;
+            kept.objects.keep_statuses(statuses.into_iter()).await?;
+            tracing::trace!(target: "durable", step = "statuses kept", "Durable step");
         }
         Ok(summary)
     }
@@ -111,29 +120,53 @@ impl Session {
         Ok(())
     }
 
-    async fn statuses(&self) -> Result<Vec<(Kind, ObjectKey, Value)>> {
+    async fn statuses(&self) -> Result<Vec<(StatusKey, Value)>> {
         let mut statuses = Vec::new();
         for kind in Kind::ALL {
             let api: Api<DynamicObject> = Api::all_with(self.client(), &resource(kind));
             for object in api.list(&ListParams::default()).await? {
-                let key = ObjectKey::new(
-                    object.metadata.namespace.unwrap_or_default(),
-                    object.metadata.name.unwrap_or_default(),
-                );
-                statuses.push((kind, key, object.data["status"].clone()));
+                let namespace = object.metadata.namespace.unwrap_or_default();
+                let name = object.metadata.name.unwrap_or_default();
+                if let Some(status) = object.data.get("status") {
+                    statuses.push(((stored_as(kind), namespace, name), status.clone()));
+                }
             }
         }
         Ok(statuses)
     }
 }
 
+impl Kept {
+    fn open(folder: &Path) -> Result<Self> {
+        let state = State::open(folder)?;
+        let (objects, _) = Server::open(&state.objects(), Clock::real(), OnDamage::Refuse)?;
+        Ok(Self { state, objects })
+    }
+
+    fn status(&self, kind: Kind, namespace: &str, name: &str) -> Option<Value> {
+        self.objects.kept_status(&stored_as(kind), kind.as_str(), namespace, name)
+    }
+}
+
+/// Returns the name under which the API keeps the objects of a kind.
+fn stored_as(kind: Kind) -> String {
+    let names = kind.names();
+    format!("{}.{}", names.plural, names.group)
+}
+
 /// Returns an empty API that knows our kinds.
 pub(crate) fn server(clock: Clock) -> Result<Server> {
     let server = Server::in_memory(clock);
+    define(&server)?;
+    Ok(server)
+}
+
+/// Teaches our kinds to an API.
+pub(crate) fn define(server: &Server) -> Result<()> {
     for definition in api::crds() {
         server.install_yaml(definition).context("installing our own definitions")?;
     }
-    Ok(server)
+    Ok(())
 }
 
 /// Returns what a person should know about what was loaded and the credentials for it.
@@ -192,27 +225,23 @@ pub(crate) fn driver(
 }
 
 /// Creates an object with its last status; an object that the API refuses is returned as failed.
-fn load(
-    server: &Server,
-    manifest: &Manifest,
-    state: Option<&State>,
-) -> Result<Result<(), report::Object>> {
+fn load(server: &Server, manifest: &Manifest, kept: Option<&Kept>) -> Option<report::Object> {
     let (kind, namespace, name) = manifest.key();
     if let Err(error) = server.load(&manifest.value) {
         let place = format!("{}:{}", manifest.file, manifest.line);
-        return Ok(Err(report::Object {
+        return Some(report::Object {
             kind,
             namespace,
             name,
             ready: false,
             reason: "Invalid".to_owned(),
             message: format!("{place}: {:#}", anyhow!(error)),
-        }));
+        });
     }
     let group = manifest.value["apiVersion"].as_str().and_then(|version| version.split('/').next());
     let kind = group.and_then(|group| Kind::of(group, &kind));
-    let (Some(kind), Some(state)) = (kind, state) else { return Ok(Ok(())) };
-    if let Some(status) = state.status(kind, &ObjectKey::new(namespace, name))? {
+    let (kind, kept) = kind.zip(kept)?;
+    if let Some(status) = kept.status(kind, &namespace, &name) {
         let mut object = manifest.value.clone();
         object["status"] = status;
         // A status that this version's definition no longer takes is as good as none.
@@ -220,7 +249,7 @@ fn load(
             tracing::warn!(%error, %kind, "The kept status is not taken over");
         }
     }
-    Ok(Ok(()))
+    None
 }
 
 /// Returns whether an API takes this object when it stands alone.

@@ -6,6 +6,37 @@ use serde_json::json;
 
 use super::{memory::HISTORY_MAX, *};
 
+mod damage;
+mod faults;
+mod history;
+
+/// Everything that a store serves.
+#[derive(Clone, Debug, PartialEq)]
+struct Content {
+    revision: u64,
+    /// Resource, key, revision and text.
+    objects: Vec<(String, Key, u64, String)>,
+}
+
+fn content(store: &Store) -> Content {
+    let state = store.shared.state.read();
+    let mut objects: Vec<(String, Key, u64, String)> = state
+        .all()
+        .into_iter()
+        .filter_map(|published| {
+            let record = published.record?;
+            let (resource, key) = (published.resource.to_string(), (*published.key).clone());
+            Some((resource, key, record.revision, record.json.to_string()))
+        })
+        .collect();
+    objects.sort();
+    Content { revision: state.revision, objects }
+}
+
+fn key(name: &str) -> Key {
+    ("n".to_owned(), name.to_owned())
+}
+
 #[test]
 fn a_writer_that_computed_from_something_else_is_refused() {
     let store = Store::in_memory();
@@ -49,7 +80,6 @@ async fn what_was_answered_is_there_when_the_file_is_opened_again() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("objects.redb");
     let resource: Arc<str> = "xs".into();
-    let key = |name: &str| ("n".to_owned(), name.to_owned());
     let revision = {
         let store = Store::open(&path).expect("a new file");
         let mark = store.mark();

@@ -3,12 +3,19 @@
 use std::time::Duration;
 
 use api::Kind;
+use apiserver::{OnDamage, Server};
 use controllers::{ObjectKey, state::State, tags::TagStore};
 
 use super::{
     image_loop::three_environments,
     world::{World, human},
 };
+
+/// Returns the name under which the API keeps the objects of a kind.
+fn resource(kind: Kind) -> String {
+    let names = kind.names();
+    format!("{}.{}", names.plural, names.group)
+}
 
 /// Another process: objects from the manifests alone, with the statuses that were kept.
 async fn restart(old: &World, new: World, folder: &std::path::Path) -> World {
@@ -24,20 +31,25 @@ async fn restart(old: &World, new: World, folder: &std::path::Path) -> World {
     ]
     .map(|(kind, name)| (kind, ObjectKey::new("envs", name)))
     .to_vec();
+    let open = |state: &State| {
+        let opened = Server::open(&state.objects(), old.clock.clone(), OnDamage::Refuse);
+        opened.expect("the objects open").0
+    };
     {
         let state = State::open(folder).expect("the folder opens");
         let mut statuses = Vec::new();
         for (kind, key) in &keys {
             let object = old.get(kind.as_str(), "envs", &key.name).await;
-            statuses.push((*kind, key, object["status"].clone()));
+            let place = (resource(*kind), "envs".to_owned(), key.name.clone());
+            statuses.push((place, object["status"].clone()));
         }
-        let statuses = statuses.iter().map(|(kind, key, status)| (*kind, *key, status));
-        state.keep_statuses(statuses).expect("it keeps");
+        open(&state).keep_statuses(statuses.into_iter()).await.expect("it keeps");
     }
     let state = State::open(folder).expect("the folder opens");
+    let kept = open(&state);
     for (kind, key) in &keys {
         let mut object = new.get(kind.as_str(), "envs", &key.name).await;
-        let status = state.status(*kind, key).expect("it reads");
+        let status = kept.kept_status(&resource(*kind), kind.as_str(), "envs", &key.name);
         object["status"] = status.expect("it was kept");
         new.server.load_status(&object).expect("the API takes the status");
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use apiserver::Server;
+use apiserver::{OnDamage, Server};
 use clock::Clock;
 use controllers::state::State;
 use controllers::{Driver, Settings};
@@ -97,7 +97,7 @@ impl Home {
         let listen = args.listen.map_or(Listen::Loopback { port: PORT }, Listen::At);
         let (listener, address) = serve::bind(listen).await?;
         let now = Clock::real().now();
-        let (pki, notice) = Pki::open(&folder.join("pki"), address.ip(), now)?;
+        let (pki, notice) = Pki::open(&state.pki()?, address.ip(), now)?;
         let home = Self {
             folder,
             state,
@@ -127,11 +127,17 @@ impl World {
         let credentials = config::credentials(&args.manifests, environment, &found)?;
         let doors = run::doors(&args.manifests, environment)?;
         let clock = doors.clock.clone();
-        let server = session::server(clock.clone())?;
+        let (server, damage) = Server::open(&state.objects(), clock.clone(), OnDamage::MoveAside)?;
+        session::define(&server)?;
         for ((namespace, name), data) in &credentials.secrets {
             session::load_secret(&server, namespace, name, data)?;
         }
-        let notices = session::notices(&found, &credentials, &settings);
+        server.flush().await?;
+        let mut notices = session::notices(&found, &credentials, &settings);
+        notices.extend(damage.map(|damage| {
+            let (moved_to, reason) = (damage.moved_to.display(), damage.reason);
+            format!("the objects were damaged ({reason}); what is left of them is in {moved_to}, and all objects begin anew")
+        }));
         let mut loader = Loader::new(session::client(&server), files);
         loader.remember().await?;
         let look = loader.load().await;

@@ -44,14 +44,17 @@ fn the_folder_is_private_and_holds_what_the_design_says() {
     let world = World::of_the_loop();
     world.tagtide(RUN).exits(0);
     let folder = world.path("state");
-    assert_eq!(entries(&folder), ["cache.redb", "lock", "mirrors", "objects.redb", "schema"]);
+    assert_eq!(
+        entries(&folder),
+        ["cache.redb", "lock", "mirrors", "objects.redb", "objects.tip", "schema"]
+    );
     let mode = |name: &str| {
         let metadata = fs::metadata(folder.join(name)).expect("it is there");
         metadata.permissions().mode() & 0o777
     };
     assert_eq!(mode("."), 0o700);
     assert_eq!(mode("mirrors"), 0o700);
-    assert_eq!(fs::read_to_string(folder.join("schema")).expect("a file").trim(), "1");
+    assert_eq!(fs::read_to_string(folder.join("schema")).expect("a file").trim(), "2");
 
     // The older name of the flag, and the environment.
     world.tagtide(&["run", "--once", "manifests", "--storage-path", "other"]).exits(0);
@@ -92,11 +95,11 @@ fn a_folder_that_is_not_ours_to_use_is_refused() {
     fs::remove_file(world.path("state/thesis.txt")).expect("a file");
 
     world.tagtide(RUN).exits(0);
-    fs::write(world.path("state/schema"), "2\n").expect("a file");
+    fs::write(world.path("state/schema"), "3\n").expect("a file");
     refused(
         &world,
         &expect![[r#"
-            error: the state folder `state` has schema 2, this program knows up to 1; use the newer program
+            error: the state folder `state` has schema 3, this program knows up to 2; use the newer program
         "#]],
     );
     fs::write(world.path("state/schema"), "one\n").expect("a file");
@@ -136,9 +139,9 @@ fn a_damaged_cache_is_made_anew_and_damaged_choices_are_an_error() {
         let good = fs::read(world.path("state/objects.redb")).expect("a file");
         damage("objects.redb", way);
         let ran = world.tagtide(RUN).exits(1);
-        assert!(ran.stderr.starts_with("error: cannot use the database `"), "{}", ran.stderr);
+        assert!(ran.stderr.starts_with("error: the objects in `"), "{}", ran.stderr);
         assert!(ran.stderr.contains("objects.redb"), "{}", ran.stderr);
-        assert!(ran.stderr.contains("remove it to begin without"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("remove the file to begin without"), "{}", ran.stderr);
         fs::write(world.path("state/objects.redb"), good).expect("a file");
     }
     world.tagtide(RUN).exits(0);
