@@ -54,7 +54,10 @@ async fn durably(api: Arc<Api>, parts: &Parts, body: Bytes) -> Result<Response, 
     }
     api.store.room().await;
     let mark = api.store.mark();
-    let response = serve(Arc::clone(&api), parts, body)?;
+    let response = {
+        let _request = api.store.request();
+        serve(Arc::clone(&api), parts, body)?
+    };
     match api.store.settled(mark).await {
         Ok(()) => Ok(response),
         Err(failed) => {

@@ -12,9 +12,9 @@
 //! Watchers have no queue of their own; each reads the history behind its own position, and
 //! one that fell behind what is remembered is told so. A slow one costs no memory.
 
-use std::{io, path::Path, sync::Arc, sync::mpsc, thread};
+use std::{io, path::Path, sync::Arc, sync::mpsc, thread, time::Duration};
 
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -34,6 +34,9 @@ const STORE_BYTES_MAX: usize = 512 << 20;
 
 /// Bytes of writes that wait for the disk, above which new ones are not begun.
 const PENDING_BYTES_MAX: usize = 32 << 20;
+
+/// Resources whose objects end some time after they were last written, as events do in Kubernetes.
+const LIVES: [(&str, Duration); 1] = [("events.", Duration::from_secs(3600))];
 
 /// Namespace and name. The namespace of what has none is empty.
 pub(crate) type Key = (String, String);
@@ -132,6 +135,9 @@ pub(crate) struct Store {
 
 #[derive(Debug)]
 struct Shared {
+    /// Held for reading while a request writes, and for writing while the disk's thread takes
+    /// what was written: the writes of one request are never torn apart.
+    requests: RwLock<()>,
     state: RwLock<State>,
     /// Revision up to which all writes are durable or have failed.
     settled: watch::Sender<u64>,
@@ -148,7 +154,7 @@ struct Writer {
 impl Shared {
     fn new(state: State) -> Arc<Shared> {
         let settled = watch::Sender::new(state.revision);
-        Arc::new(Shared { state: RwLock::new(state), settled })
+        Arc::new(Shared { requests: RwLock::new(()), state: RwLock::new(state), settled })
     }
 }
 
@@ -172,6 +178,12 @@ impl Store {
             OpenError::Io { path, source }
         })?;
         Ok(Store { shared, writer: Some(writer) })
+    }
+
+    /// Begins a request: all that is accepted while the guard is held becomes durable together.
+    pub(crate) fn request(&self) -> RwLockReadGuard<'_, ()> {
+        // A request within a request is part of it.
+        self.shared.requests.read_recursive()
     }
 
     /// Returns an object as readers see it.

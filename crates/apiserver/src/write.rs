@@ -325,13 +325,18 @@ impl Api {
     /// Serves what the definitions in the store define, and nothing else.
     pub(crate) fn redefine(&self) {
         let Ok(resource) = self.resource(DEFINITION_GROUP, "v1", DEFINITIONS) else { return };
-        *self.table.write() = builtin::table();
+        let mut table = builtin::table();
         for stored in self.store.latest_all(&resource.id, None) {
-            if let Err(error) = self.defined(&resource, &stored.value) {
-                let name = object::name(&stored.value);
-                tracing::error!(%error, name, "The definition cannot be served");
+            match definition::compile(&stored.value) {
+                Ok(resources) => resources.into_iter().for_each(|resource| table.insert(resource)),
+                Err(errors) => {
+                    let name = object::name(&stored.value);
+                    let error = Status::invalid(&resource, name, &errors);
+                    tracing::error!(%error, name, "The definition cannot be served");
+                }
             }
         }
+        *self.table.write() = table;
     }
 
     /// Takes notice of a definition that was written.

@@ -435,6 +435,7 @@ async fn slow_watchers_keep_nobody_waiting_and_are_cut() {
 
 /// Clients that hang in the middle of a request, or never read an answer, over real sockets.
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "no client of ours would hang like this")]
 async fn half_open_connections_disturb_nobody() {
     let desk = Desk::new();
     desk.create("large", "0").await;

@@ -4,6 +4,11 @@
 //! answer before it goes on; a name has at most one request under way, so that what is found of
 //! it is the last that was answered, or the one thing that was asked for after it.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a process to be killed is started, and told what to do"
+)]
+
 use std::{
     collections::BTreeMap,
     env,

@@ -9,13 +9,14 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     ops::Bound,
     sync::Arc,
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Change, Expected, Expired, Failed, Failure, Key, Listing, Record, Refused, STORE_BYTES_MAX,
-    StatusKey,
+    Change, Expected, Expired, Failed, Failure, Key, LIVES, Listing, Record, Refused,
+    STORE_BYTES_MAX, StatusKey,
 };
 
 /// Changes that are remembered of each resource: enough for a watcher that was away for a
@@ -25,6 +26,12 @@ pub(super) const HISTORY_MAX: usize = 8192;
 /// Bytes of superseded objects that are remembered of each resource: a thousand objects of the
 /// usual size, each written once. The newest text of an object costs its history nothing.
 pub(super) const HISTORY_BYTES_MAX: usize = 2 << 20;
+
+/// Writes of objects that end some time, which are remembered; a flood of them ends the oldest early.
+const MORTALS_MAX: usize = 16_384;
+
+/// Objects whose lives one write may end: more than it begins, so that they get fewer.
+const ENDS_MAX: usize = 16;
 
 /// Failures of the disk that are remembered for those who wait for their writes; failures in a
 /// row are one.
@@ -89,6 +96,11 @@ struct Kept {
     pending: BTreeMap<Arc<Key>, Write>,
     history: History,
     changed: watch::Sender<u64>,
+    /// How long an object lives after it was last written, if it does not live for ever.
+    life: Option<Duration>,
+    /// When each write was that an object may end after, in order; what was written again since
+    /// stands again further behind.
+    written: VecDeque<(Instant, Arc<Key>, u64)>,
 }
 
 #[derive(Debug)]
@@ -127,7 +139,12 @@ impl State {
     /// Takes over an object that is on disk.
     pub(super) fn restore(&mut self, resource: &Arc<str>, key: Key, record: Record) {
         self.bytes += record.size();
-        self.kept(resource).objects.insert(Arc::new(key), Arc::new(record));
+        let (kept, key) = (self.kept(resource), Arc::new(key));
+        if kept.life.is_some() {
+            // When it was written is not known any more.
+            kept.written.push_back((Instant::now(), Arc::clone(&key), record.revision));
+        }
+        kept.objects.insert(key, Arc::new(record));
     }
 
     /// Returns the name of a resource as it is kept.
@@ -207,9 +224,15 @@ impl State {
         let key = Arc::new(key);
         let write = Write { resource: Arc::clone(resource), key, record, is_removal };
         kept.pending.insert(Arc::clone(&write.key), write.clone());
+        if kept.life.is_some() && !is_removal {
+            kept.written.push_back((Instant::now(), Arc::clone(&write.key), revision));
+        }
         self.pending_bytes += size;
         self.queue.writes.push(write);
         self.tip = revision;
+        if !is_removal {
+            self.end_lives(resource);
+        }
         Ok(revision)
     }
 
@@ -353,7 +376,30 @@ impl State {
             pending: BTreeMap::new(),
             history: History { changes: VecDeque::new(), bytes: 0, forgotten },
             changed: watch::Sender::new(0),
+            life: LIVES.iter().find(|(name, _)| *name == &**resource).map(|(_, life)| *life),
+            written: VecDeque::new(),
         })
+    }
+
+    /// Ends the lives of objects of a resource that were not written for long.
+    fn end_lives(&mut self, resource: &Arc<str>) {
+        for _ in 0..ENDS_MAX {
+            let kept = self.kept(resource);
+            let Some(life) = kept.life else { return };
+            let is_over = kept.written.front().is_some_and(|(written, ..)| {
+                written.elapsed() >= life || kept.written.len() > MORTALS_MAX
+            });
+            if !is_over {
+                return;
+            }
+            let Some((_, key, revision)) = kept.written.pop_front() else { return };
+            let Some(last) = kept.latest(&key).filter(|last| last.revision == revision) else {
+                continue;
+            };
+            let (key, json) = ((*key).clone(), last.json.clone());
+            // It is as it was looked at: nobody else is here.
+            let _ = self.record(resource, key, Expected::Revision(revision), json, true);
+        }
     }
 
     /// Forgets the status that waited for an object.

@@ -38,6 +38,7 @@ fn write(disk: &mut Disk, shared: &Shared) {
     // Before anything is taken: it may turn out that more has to be written again.
     let ready = disk.ready().map_err(|error| Failed::new(&error));
     let (queue, tip, repair) = {
+        let _between_requests = shared.requests.write();
         let mut state = shared.state.write();
         (state.take_queue(), state.tip, disk.repair(&state))
     };

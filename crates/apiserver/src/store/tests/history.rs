@@ -197,3 +197,34 @@ fn a_file_of_a_newer_program_is_refused() {
     );
     assert!(path.exists());
 }
+
+#[tokio::test(start_paused = true)]
+async fn events_end_an_hour_after_they_were_written() {
+    let store = Store::in_memory();
+    let events: Arc<str> = "events.".into();
+    let key = |name: &str| ("n".to_owned(), name.to_owned());
+    let put = |name: &str| {
+        let last = store.latest("events.", &key(name)).map(|last| last.revision);
+        let expected = last.map_or(Expected::Absent, Expected::Revision);
+        store.put(&events, key(name), expected, json!({})).expect("nobody else writes");
+    };
+    let sleep = async |minutes: u64| tokio::time::sleep(Duration::from_secs(minutes * 60)).await;
+    put("old");
+    put("repeated");
+    store.put(&"xs".into(), key("x"), Expected::Absent, json!({})).expect("nobody else writes");
+    sleep(40).await;
+    put("repeated");
+    sleep(40).await;
+    let before = store.revision();
+    put("new");
+    let names: Vec<String> =
+        store.shared.state.read().all().iter().map(|published| published.key.1.clone()).collect();
+    let mut names = names;
+    names.sort();
+    assert_eq!(names, ["new", "repeated", "x"]);
+    let changes = store.changes_after("events.", before, 10, usize::MAX).expect("remembered");
+    assert_eq!(changes.iter().map(|change| change.is_removal).collect::<Vec<_>>(), [false, true]);
+    sleep(100).await;
+    put("newer");
+    assert_eq!(store.latest_all("events.", None).len(), 1);
+}
