@@ -11,6 +11,7 @@ mod end_to_end {
     mod held;
     mod image_loop;
     mod isolation;
+    mod kept;
     mod lint;
     mod plan;
     mod repositories;
