@@ -1,11 +1,20 @@
 //! What was typed and what the environment says; nothing is interpreted here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use self::flux::{Flux, Verb};
+use self::pflag::{Program, Stop};
+
+pub(crate) mod create;
+pub(crate) mod flux;
+mod help;
+mod later;
+pub(crate) mod pflag;
 
 /// Scans registries, chooses tags by policy and writes each choice into Git.
 #[derive(Debug, Parser)]
@@ -66,6 +75,70 @@ pub(crate) enum Command {
     },
     /// Check every marker below a folder
     Lint(Lint),
+    #[command(flatten)]
+    Verb(Box<Verb>),
+}
+
+/// What was typed, and by which name we were called.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    pub(crate) program: Program,
+    pub(crate) cli: Cli,
+    /// Long names of the flags of a verb that were typed.
+    pub(crate) typed: BTreeSet<String>,
+}
+
+/// Why there is nothing to run.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// A text was asked for.
+    Text(String),
+    /// A mistake in a verb, in Flux's words.
+    Mistake(String),
+    /// A mistake in a command of ours, or its help.
+    Clap(clap::Error),
+}
+
+/// Reads what was typed: Flux's verbs as Flux reads them, our own commands as clap does.
+pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, Refusal> {
+    let called = arguments.first().map(PathBuf::from).unwrap_or_default();
+    let program = match called.file_stem() {
+        Some(name) if name == "flux" => Program::Flux,
+        _ => Program::Tagtide,
+    };
+    let mut root = command(program);
+    root.build();
+    let rest = arguments.get(1..).unwrap_or_default();
+    if program == Program::Tagtide && !pflag::is_verb(&root, &Flux::command(), rest) {
+        let cli = Cli::try_parse_from(arguments).map_err(Refusal::Clap)?;
+        return Ok(Invocation { program, cli, typed: BTreeSet::new() });
+    }
+    let words = rest.iter().map(|word| word.to_str().map(str::to_owned));
+    let words: Option<Vec<String>> = words.collect();
+    let words = words.ok_or_else(|| Refusal::Mistake("an argument is no UTF-8".to_owned()))?;
+    let line = pflag::parse(&root, &words, program).map_err(|stop| match stop {
+        Stop::Help(path) => Refusal::Text(help::text(&root, &path, program)),
+        Stop::Version => Refusal::Text(format!("flux version {}\n", env!("CARGO_PKG_VERSION"))),
+        Stop::Mistake(mistake) => Refusal::Mistake(mistake),
+    })?;
+    let name = root.get_name().to_owned();
+    let arguments = [name].into_iter().chain(line.arguments);
+    let cli = match program {
+        Program::Tagtide => Cli::try_parse_from(arguments),
+        Program::Flux => Flux::try_parse_from(arguments).map(|flux| Cli {
+            global: Global { log_encoding: LogEncoding::Console, log_level: None },
+            command: Command::Verb(Box::new(flux.verb)),
+        }),
+    };
+    Ok(Invocation { program, cli: cli.map_err(Refusal::Clap)?, typed: line.typed })
+}
+
+/// Returns the commands that a program of this name has.
+pub(crate) fn command(program: Program) -> clap::Command {
+    match program {
+        Program::Flux => Flux::command(),
+        Program::Tagtide => Cli::command(),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -176,24 +249,42 @@ pub(crate) enum ExplainImage {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainPolicy {
-    /// Which ImagePolicy, when the file holds more than one
+    /// Which ImagePolicy: on the server, or when the file holds more than one
     pub(crate) name: Option<String>,
-    /// The file with the ImagePolicy, and its ImageRepository if exclusions are to apply
+    /// The file with the ImagePolicy, and its ImageRepository if exclusions are to apply;
+    /// without one the server is asked
     #[arg(long, value_name = "FILE")]
-    pub(crate) policy: PathBuf,
+    pub(crate) policy: Option<PathBuf>,
     /// Tags, one a line, verbatim (`-` reads standard input)
-    #[arg(
-        long,
-        value_name = "FILE|-",
-        required_unless_present = "tags_json",
-        conflicts_with = "tags_json"
-    )]
+    #[arg(long, value_name = "FILE|-", conflicts_with = "tags_json", requires = "policy")]
     pub(crate) tags: Option<PathBuf>,
     /// Tags as a JSON array of strings, or as a registry's `{"tags": […]}`
-    #[arg(long, value_name = "FILE|-")]
+    #[arg(long, value_name = "FILE|-", requires = "policy")]
     pub(crate) tags_json: Option<PathBuf>,
+    /// Explain this tag alone
+    #[arg(long)]
+    pub(crate) tag: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: Place,
     #[arg(short, long, value_enum, default_value = "text")]
     pub(crate) output: Output,
+}
+
+/// Where a policy is that no file holds.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The namespace of the policy on the server [default: flux-system]
+    #[arg(short, long, env = "FLUX_SYSTEM_NAMESPACE", conflicts_with = "policy")]
+    pub(crate) namespace: Option<String>,
+    /// The kubeconfig of the server
+    #[arg(long, value_name = "FILE", conflicts_with = "policy")]
+    pub(crate) kubeconfig: Option<String>,
+    /// The context in the kubeconfig
+    #[arg(long, conflicts_with = "policy")]
+    pub(crate) context: Option<String>,
+    /// The state folder of the `tagtide up` to ask
+    #[arg(long, value_name = "DIR", conflicts_with = "policy")]
+    pub(crate) state: Option<String>,
 }
 
 #[derive(Debug, Args)]

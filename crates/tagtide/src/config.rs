@@ -133,14 +133,18 @@ pub(crate) fn state_folder(state: &State, environment: &Environment) -> Result<P
     if let Some(folder) = &state.folder {
         return Ok(folder.clone());
     }
-    // A relative path in the variable is to be ignored.
-    let home =
-        environment.get("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = home.or_else(|| Some(Path::new(environment.get("HOME")?).join(".local/state")));
-    let home = home.ok_or_else(|| {
+    default_state(environment).ok_or_else(|| {
         Usage("neither HOME nor XDG_STATE_HOME is set; name a folder with --state".to_owned())
-    });
-    Ok(home?.join("tagtide"))
+    })
+}
+
+/// Returns the state folder that is a user's own.
+pub(crate) fn default_state(environment: &Environment) -> Option<PathBuf> {
+    // A relative path in the variable is to be ignored.
+    let state =
+        environment.get("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || Some(Path::new(environment.get("HOME")?).join(".local/state"));
+    Some(state.or_else(home)?.join("tagtide"))
 }
 
 /// Returns the credentials that the flags and the environment give for what was loaded.

@@ -2,39 +2,62 @@
 
 mod args;
 mod config;
+mod console;
+mod controllers_of;
+mod daemon;
 mod diff;
 mod endpoints;
 mod error;
 mod fail_point;
 mod flux_log;
 mod folder;
+mod kinds;
 mod loader;
 mod local;
 mod log_book;
 mod manifest_files;
 mod manifests;
 mod pki;
+mod plugin;
 mod report;
 mod secrets;
 mod serve;
 mod session;
+mod table;
+mod target;
 mod ui;
 mod commands {
+    pub(crate) mod check;
+    pub(crate) mod completion;
+    pub(crate) mod create;
+    pub(crate) mod delete;
     pub(crate) mod demo;
+    pub(crate) mod events;
     pub(crate) mod explain;
+    pub(crate) mod export;
+    pub(crate) mod get;
     pub(crate) mod lint;
+    pub(crate) mod logs;
     pub(crate) mod plan;
+    pub(crate) mod reconcile;
+    pub(crate) mod resume;
     pub(crate) mod run;
+    pub(crate) mod stats;
+    pub(crate) mod suspend;
     pub(crate) mod up;
+    pub(crate) mod verbs;
+    pub(crate) mod version;
 }
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::args::{Cli, Command, Environment, ExplainImage, ExplainSubject, Global, LogEncoding};
+use crate::args::{
+    Command, Environment, ExplainImage, ExplainSubject, Global, Invocation, LogEncoding, Refusal,
+};
+use crate::console::Console;
 use crate::error::{Outcome, Usage};
 use crate::flux_log::{FluxLog, Sink};
 use crate::log_book::LogBook;
@@ -45,33 +68,56 @@ use crate::ui::Ui;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // A help text goes to standard output, a mistake to standard error.
-            let is_printed = error.print().is_ok();
-            let code = if is_printed { error.exit_code() } else { 1 };
-            return ExitCode::from(u8::try_from(code).unwrap_or(1));
-        }
+    let invocation = match args::parse(std::env::args_os().collect()) {
+        Ok(invocation) => invocation,
+        Err(refusal) => return refuse(&refusal),
     };
-    match perform(cli) {
+    let is_verb = matches!(invocation.cli.command, Command::Verb(_));
+    match perform(invocation) {
         Ok(outcome) => outcome.into(),
+        // Standard error may be closed; the exit code still tells.
+        Err(error) if is_verb => {
+            let _ = Ui.note(&format!("✗ {error:#}"));
+            ExitCode::from(1)
+        }
         Err(error) => {
             let code = error::exit_code(&error);
-            // Standard error may be closed; the exit code still tells.
             Ui.note(&format!("error: {error:#}")).map_or(ExitCode::from(1), |()| code)
         }
     }
 }
 
-fn perform(cli: Cli) -> Result<Outcome> {
+fn refuse(refusal: &Refusal) -> ExitCode {
+    match refusal {
+        Refusal::Text(text) => match Ui.data(text) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(1),
+        },
+        Refusal::Mistake(mistake) => {
+            let _ = Ui.note(&format!("✗ {mistake}"));
+            ExitCode::from(1)
+        }
+        Refusal::Clap(error) => {
+            // A help text goes to standard output, a mistake to standard error.
+            let is_printed = error.print().is_ok();
+            let code = if is_printed { error.exit_code() } else { 1 };
+            ExitCode::from(u8::try_from(code).unwrap_or(1))
+        }
+    }
+}
+
+fn perform(invocation: Invocation) -> Result<Outcome> {
+    let Invocation { program, cli, typed } = invocation;
     let environment = Environment::of_process();
     let logs = matches!(cli.command, Command::Up(_)).then(LogBook::default);
     start_logging(&cli.global, &environment, logs.as_ref())?;
     match cli.command {
         Command::Explain {
             subject: ExplainSubject::Image { subject: ExplainImage::Policy(policy) },
-        } => commands::explain::run(&policy, &Ui),
+        } => match &policy.policy {
+            Some(file) => commands::explain::run(&policy, file, &Ui),
+            None => wait(commands::explain::on_server(&policy, &environment, &Ui)),
+        },
         Command::Lint(lint) => commands::lint::run(&lint, &Ui),
         Command::Run(run) => wait(commands::run::run(&run, &environment, &Ui)),
         Command::Up(up) => {
@@ -79,6 +125,10 @@ fn perform(cli: Cli) -> Result<Outcome> {
         }
         Command::Plan(plan) => wait(commands::plan::run(&plan, &environment, &Ui)),
         Command::Demo(demo) => wait(commands::demo::run(&demo, &Ui)),
+        Command::Verb(verb) => {
+            let console = Console::new(program, verb.connection(), &typed, &environment, &Ui);
+            wait(commands::verbs::run(&verb, &console))
+        }
     }
 }
 

@@ -21,6 +21,11 @@ impl Ui {
         self.data(&text)
     }
 
+    /// Writes a question to standard error, whose answer goes on the same line.
+    pub(crate) fn ask(&self, question: &str) -> Result<()> {
+        ignore_broken_pipe(write!(anstream::stderr(), "{question}"))
+    }
+
     /// Writes a line for a person to standard error.
     pub(crate) fn note(&self, text: &str) -> Result<()> {
         ignore_broken_pipe(writeln!(anstream::stderr(), "{text}"))

@@ -17,5 +17,6 @@ mod end_to_end {
     mod repositories;
     mod state;
     mod up;
+    mod verbs;
     pub(crate) mod world;
 }
