@@ -17,7 +17,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io,
+    io::{self, Write as _},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -205,8 +205,13 @@ fn check_schema(folder: &Path) -> Result<bool, StateError> {
 fn write_schema(folder: &Path) -> Result<(), StateError> {
     let path = folder.join("schema");
     let next = folder.join("schema.next");
-    fs::write(&next, format!("{SCHEMA}\n")).or_path(&next)?;
-    File::open(&next).and_then(|file| file.sync_all()).or_path(&next)?;
+    let mut options = OpenOptions::new();
+    let file = options.create(true).truncate(true).write(true).mode(0o600).open(&next);
+    let write = |mut file: File| {
+        file.write_all(format!("{SCHEMA}\n").as_bytes())?;
+        file.sync_all()
+    };
+    file.and_then(write).or_path(&next)?;
     tracing::trace!(target: "durable", step = "schema number written", "Durable step");
     fs::rename(&next, &path).or_path(&path)?;
     tracing::trace!(target: "durable", step = "schema number replaced", "Durable step");
@@ -287,6 +292,7 @@ mod tests {
         let path = temporary.path().join("state");
         fs::create_dir_all(path.join("pki")).expect("a folder");
         fs::write(path.join("lock"), "").expect("written");
+        fs::set_permissions(path.join("lock"), fs::Permissions::from_mode(0o600)).expect("set");
         let state = State::open(&path).expect("a folder without a schema opens");
         let folders = [state.artifacts(), state.pki(), state.log()];
         let folders = folders.map(|folder| folder.expect("a folder is made"));
@@ -295,7 +301,7 @@ mod tests {
         assert_eq!(mode(&path), 0o700);
         assert_eq!(mode(&state.mirrors()), 0o700);
         assert_eq!(folders.map(|folder| mode(&folder)), [0o700; 3]);
-        assert_eq!(mode(&path.join("cache.redb")), 0o600);
+        assert_eq!(["cache.redb", "lock", "schema"].map(|name| mode(&path.join(name))), [0o600; 3]);
     }
 
     #[test]
