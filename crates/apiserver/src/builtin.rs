@@ -1,8 +1,51 @@
 //! The resources that are served without a definition.
 
+mod check;
 mod columns;
 
-use crate::resource::{Resource, Table, api_version};
+pub(crate) use check::check;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
+
+use serde_json::Value;
+
+use crate::{
+    resource::{Resource, Table, api_version},
+    schema::Schema,
+};
+
+/// A schema as it was written, and as it is used.
+type Described = (Arc<Value>, Arc<Schema>);
+
+/// Schemas by kind, or by kind and group where two groups share a kind.
+static SCHEMAS: LazyLock<BTreeMap<String, Described>> = LazyLock::new(|| {
+    let document = yaml::documents(include_bytes!("builtin/schemas.yaml"))
+        .into_iter()
+        .next()
+        .expect("the file has a document")
+        .expect("the file is sound YAML");
+    let schemas = document.value.as_object().cloned().unwrap_or_default();
+    schemas
+        .into_iter()
+        .map(|(name, schema)| {
+            let compiled = Schema::compile(&schema).expect("the schemas are sound");
+            (name, (Arc::new(schema), Arc::new(compiled)))
+        })
+        .collect()
+});
+
+/// Returns what the metadata of every object looks like.
+pub(crate) fn metadata() -> &'static Schema {
+    &SCHEMAS["ObjectMeta"].1
+}
+
+/// Returns the same as it was written.
+pub(crate) fn metadata_as_written() -> &'static Value {
+    &SCHEMAS["ObjectMeta"].0
+}
 
 /// Group of the definitions themselves.
 pub(crate) const DEFINITION_GROUP: &str = "apiextensions.k8s.io";
@@ -141,6 +184,9 @@ pub(crate) fn table() -> Table {
     let mut table = Table::default();
     for row in TABLE {
         let (group, version, plural) = row.stored;
+        let own = SCHEMAS.get(&format!("{}.{}", row.kind, row.group));
+        let (openapi, schema) =
+            own.or_else(|| SCHEMAS.get(row.kind)).cloned().expect("every kind has a schema");
         table.insert(Resource {
             group: row.group.to_owned(),
             version: row.version.to_owned(),
@@ -159,7 +205,10 @@ pub(crate) fn table() -> Table {
             has_generation: row.has_generation,
             columns: columns::of(row.kind),
             selectable: row.selectable.iter().map(|&field| field.to_owned()).collect(),
-            schema: None,
+            is_builtin: true,
+            is_going: false,
+            openapi,
+            schema: Some(schema),
             rules: None,
             renames: row.renames,
             stored_as: api_version(group, version),

@@ -1,5 +1,7 @@
 //! Custom resource definitions: from the object to the resources that it defines.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -71,7 +73,10 @@ pub(crate) fn compile(definition: &Value) -> Result<Vec<Resource>, Vec<FieldErro
                 has_status: version["subresources"]["status"].is_object(),
                 has_generation: true,
                 selectable: selectable(version),
-                schema: Some(schema),
+                is_builtin: false,
+                is_going: object::is_terminating(definition),
+                openapi: Arc::new(version["schema"]["openAPIV3Schema"].clone()),
+                schema: Some(Arc::new(schema)),
                 rules,
                 renames: &[],
                 stored_as: api_version(&group, stored),
@@ -82,27 +87,60 @@ pub(crate) fn compile(definition: &Value) -> Result<Vec<Resource>, Vec<FieldErro
     if errors.is_empty() { Ok(resources) } else { Err(errors) }
 }
 
+/// Fills in the names that a definition leaves to the server.
+pub(crate) fn complete(definition: &mut Value) {
+    let Some(kind) = definition["spec"]["names"]["kind"].as_str().map(str::to_owned) else {
+        return;
+    };
+    let spec = &mut definition["spec"];
+    for (field, name) in [("listKind", format!("{kind}List")), ("singular", kind.to_lowercase())] {
+        if spec["names"][field].as_str().is_none_or(str::is_empty) {
+            spec["names"][field] = Value::String(name);
+        }
+    }
+    if spec["conversion"].is_null() {
+        spec["conversion"] = json!({"strategy": "None"});
+    }
+}
+
+/// Brings the status of a definition that was replaced up to date.
+pub(crate) fn refresh(definition: &mut Value) {
+    let spec = &definition["spec"];
+    let names = spec["names"].clone();
+    let mut stored = definition["status"]["storedVersions"].as_array().cloned().unwrap_or_default();
+    let storage = stored_versions(spec).cloned();
+    stored.extend(storage.filter(|version| !stored.contains(version)).collect::<Vec<_>>());
+    if definition["status"].is_object() {
+        definition["status"]["acceptedNames"] = names;
+        definition["status"]["storedVersions"] = Value::Array(stored);
+    }
+}
+
+/// Returns what may not change between two definitions of one name but did.
+pub(crate) fn changed(old: &Value, new: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for (path, pointer) in [("spec.scope", "/spec/scope"), ("spec.names.kind", "/spec/names/kind")]
+    {
+        let (old, new) = (old.pointer(pointer), new.pointer(pointer));
+        if let (Some(old), Some(new)) = (old, new)
+            && old != new
+        {
+            errors.push(FieldError::invalid(path, new, "field is immutable"));
+        }
+    }
+    errors
+}
+
+fn stored_versions(spec: &Value) -> impl Iterator<Item = &Value> {
+    let versions = spec["versions"].as_array().into_iter().flatten();
+    versions.filter(|version| version["storage"] == true).map(|version| &version["name"])
+}
+
 /// Returns the status of a definition that is served.
 pub(crate) fn established(definition: &Value, now: Timestamp) -> Value {
     let spec = &definition["spec"];
-    let mut names = spec["names"].clone();
-    if names["listKind"].is_null()
-        && let Some(kind) = names["kind"].as_str()
-    {
-        names["listKind"] = json!(format!("{kind}List"));
-    }
-    if names["singular"].is_null()
-        && let Some(kind) = names["kind"].as_str()
-    {
-        names["singular"] = json!(kind.to_lowercase());
-    }
-    let stored: Vec<&Value> = spec["versions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|version| version["storage"] == true)
-        .map(|version| &version["name"])
-        .collect();
+    let names = spec["names"].clone();
+    let stored: Vec<&Value> = stored_versions(spec).collect();
     let condition = |type_: &str, reason: &str, message: &str| {
         json!({
             "type": type_,

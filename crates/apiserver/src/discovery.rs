@@ -9,7 +9,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Value, json};
 
-use crate::{form::media_types, resource::Resource, server::Api, status::Status};
+use crate::{form::media_types, resource::Resource, review::REVIEWS, server::Api, status::Status};
 
 /// What every resource can do.
 const VERBS: [&str; 8] =
@@ -18,13 +18,60 @@ const VERBS: [&str; 8] =
 /// What a status can do.
 const STATUS_VERBS: [&str; 3] = ["get", "patch", "update"];
 
+/// A resource as discovery tells of it.
+#[derive(Clone, Debug)]
+struct Served {
+    group: String,
+    version: String,
+    kind: String,
+    plural: String,
+    singular: String,
+    short_names: Vec<String>,
+    categories: Vec<String>,
+    is_namespaced: bool,
+    has_status: bool,
+    verbs: &'static [&'static str],
+}
+
+/// Returns everything that is served: groups by name, versions best first.
+fn served(api: &Api) -> Vec<Served> {
+    let of = |resource: Arc<Resource>| Served {
+        group: resource.group.clone(),
+        version: resource.version.clone(),
+        kind: resource.kind.clone(),
+        plural: resource.plural.clone(),
+        singular: resource.singular.clone(),
+        short_names: resource.short_names.clone(),
+        categories: resource.categories.clone(),
+        is_namespaced: resource.is_namespaced,
+        has_status: resource.has_status,
+        verbs: &VERBS,
+    };
+    let mut served: Vec<Served> = api.table.read().all().into_iter().map(of).collect();
+    served.extend(REVIEWS.iter().map(|review| Served {
+        group: review.group.to_owned(),
+        version: review.version.to_owned(),
+        kind: review.kind.to_owned(),
+        plural: review.plural.to_owned(),
+        singular: review.singular.to_owned(),
+        short_names: Vec::new(),
+        categories: Vec::new(),
+        is_namespaced: false,
+        has_status: false,
+        verbs: &["create"],
+    }));
+    // Stable: within a group the versions keep their order.
+    served.sort_by(|a, b| a.group.cmp(&b.group));
+    served
+}
+
 /// Returns the answer to a path of discovery, `None` if it is none.
 pub(crate) fn answer(
     api: &Api,
     path: &str,
     headers: &HeaderMap,
 ) -> Option<Result<Response, Status>> {
-    let resources = || api.table.read().all();
+    let resources = || served(api);
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let json = |value: Value| Some(Ok(Json(value).into_response()));
     match segments.as_slice() {
@@ -42,11 +89,7 @@ pub(crate) fn answer(
     }
 }
 
-fn root(
-    resources: &[Arc<Resource>],
-    is_core: bool,
-    headers: &HeaderMap,
-) -> Result<Response, Status> {
+fn root(resources: &[Served], is_core: bool, headers: &HeaderMap) -> Result<Response, Status> {
     let accept = headers.get(header::ACCEPT).map_or("", |value| value.to_str().unwrap_or_default());
     for media in media_types(accept).filter(|media| media.takes_json()) {
         let is_aggregated = (media.group, media.kind)
@@ -71,7 +114,7 @@ fn vary(mut response: Response) -> Response {
 
 // === The aggregated form ===
 
-fn aggregated(resources: &[Arc<Resource>], is_core: bool, version: &str) -> Response {
+fn aggregated(resources: &[Served], is_core: bool, version: &str) -> Response {
     let groups = group_names(resources).into_iter().filter(|group| group.is_empty() == is_core);
     let items: Vec<Value> = groups.map(|group| aggregated_group(resources, group)).collect();
     let answer = json!({
@@ -89,12 +132,12 @@ fn aggregated(resources: &[Arc<Resource>], is_core: bool, version: &str) -> Resp
     response
 }
 
-fn aggregated_group(resources: &[Arc<Resource>], group: &str) -> Value {
+fn aggregated_group(resources: &[Served], group: &str) -> Value {
     let versions: Vec<Value> = version_names(resources, group)
         .into_iter()
         .map(|version| {
             let resources: Vec<Value> =
-                of_version(resources, group, version).map(|r| aggregated_resource(r)).collect();
+                of_version(resources, group, version).map(aggregated_resource).collect();
             json!({"version": version, "resources": resources, "freshness": "Current"})
         })
         .collect();
@@ -102,7 +145,7 @@ fn aggregated_group(resources: &[Arc<Resource>], group: &str) -> Value {
     json!({"metadata": metadata, "versions": versions})
 }
 
-fn aggregated_resource(resource: &Resource) -> Value {
+fn aggregated_resource(resource: &Served) -> Value {
     let kind = json!({
         "group": resource.group,
         "version": resource.version,
@@ -113,7 +156,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
         "responseKind": kind,
         "scope": if resource.is_namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": resource.singular,
-        "verbs": VERBS,
+        "verbs": resource.verbs,
     });
     extend_with_names(&mut shown, resource);
     if resource.has_status {
@@ -123,7 +166,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
     shown
 }
 
-fn extend_with_names(shown: &mut Value, resource: &Resource) {
+fn extend_with_names(shown: &mut Value, resource: &Served) {
     for (field, names) in
         [("shortNames", &resource.short_names), ("categories", &resource.categories)]
     {
@@ -143,13 +186,13 @@ fn versions() -> Value {
     })
 }
 
-fn group_list(resources: &[Arc<Resource>]) -> Value {
+fn group_list(resources: &[Served]) -> Value {
     let groups = group_names(resources).into_iter().filter(|group| !group.is_empty());
     let groups: Vec<Value> = groups.map(|group| group_object(resources, group)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
-fn group_of(resources: &[Arc<Resource>], group: &str) -> Option<Value> {
+fn group_of(resources: &[Served], group: &str) -> Option<Value> {
     if group.is_empty() || !group_names(resources).contains(&group) {
         return None;
     }
@@ -159,7 +202,7 @@ fn group_of(resources: &[Arc<Resource>], group: &str) -> Option<Value> {
     Some(object)
 }
 
-fn group_object(resources: &[Arc<Resource>], group: &str) -> Value {
+fn group_object(resources: &[Served], group: &str) -> Value {
     let versions: Vec<Value> = version_names(resources, group)
         .into_iter()
         .map(|version| json!({"groupVersion": format!("{group}/{version}"), "version": version}))
@@ -167,14 +210,10 @@ fn group_object(resources: &[Arc<Resource>], group: &str) -> Value {
     json!({"name": group, "preferredVersion": versions.first(), "versions": versions})
 }
 
-fn list(
-    resources: &[Arc<Resource>],
-    group: &str,
-    version: &str,
-) -> Option<Result<Response, Status>> {
+fn list(resources: &[Served], group: &str, version: &str) -> Option<Result<Response, Status>> {
     let mut shown = Vec::new();
     for resource in of_version(resources, group, version) {
-        shown.push(listed(resource, "", &VERBS));
+        shown.push(listed(resource, "", resource.verbs));
         if resource.has_status {
             shown.push(listed(resource, "/status", &STATUS_VERBS));
         }
@@ -192,7 +231,7 @@ fn list(
     .into_response()))
 }
 
-fn listed(resource: &Resource, subresource: &str, verbs: &[&str]) -> Value {
+fn listed(resource: &Served, subresource: &str, verbs: &[&str]) -> Value {
     let mut shown = json!({
         "name": format!("{}{subresource}", resource.plural),
         "singularName": if subresource.is_empty() { resource.singular.as_str() } else { "" },
@@ -209,14 +248,14 @@ fn listed(resource: &Resource, subresource: &str, verbs: &[&str]) -> Value {
 // === What both are made of ===
 
 /// Returns the groups in the order of the resources, which is by name.
-fn group_names(resources: &[Arc<Resource>]) -> Vec<&str> {
+fn group_names(resources: &[Served]) -> Vec<&str> {
     let mut names: Vec<&str> = resources.iter().map(|resource| resource.group.as_str()).collect();
     names.dedup();
     names
 }
 
 /// Returns the versions of a group, the preferred one first.
-fn version_names<'a>(resources: &'a [Arc<Resource>], group: &str) -> Vec<&'a str> {
+fn version_names<'a>(resources: &'a [Served], group: &str) -> Vec<&'a str> {
     let of_group = resources.iter().filter(|resource| resource.group == group);
     let mut names: Vec<&str> = of_group.map(|resource| resource.version.as_str()).collect();
     names.dedup();
@@ -224,9 +263,9 @@ fn version_names<'a>(resources: &'a [Arc<Resource>], group: &str) -> Vec<&'a str
 }
 
 fn of_version<'a>(
-    resources: &'a [Arc<Resource>],
+    resources: &'a [Served],
     group: &str,
     version: &str,
-) -> impl Iterator<Item = &'a Arc<Resource>> {
+) -> impl Iterator<Item = &'a Served> {
     resources.iter().filter(move |r| r.group == group && r.version == version)
 }

@@ -53,8 +53,13 @@ pub(crate) fn is_terminating(object: &Value) -> bool {
 /// Moves a field of the metadata from `old` to `new`; what `old` lacks, `new` loses.
 pub(crate) fn keep(new: &mut Value, old: &Value, field: &str) {
     let kept = metadata(old).and_then(|metadata| metadata.get(field)).cloned();
-    let metadata = metadata_mut(new);
-    match kept {
+    set_metadata(new, field, kept);
+}
+
+/// Sets or removes a field of the metadata.
+pub(crate) fn set_metadata(object: &mut Value, field: &str, value: Option<Value>) {
+    let metadata = metadata_mut(object);
+    match value {
         Some(value) => metadata.insert(field.to_owned(), value),
         None => metadata.remove(field),
     };

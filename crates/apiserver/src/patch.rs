@@ -1,82 +1,82 @@
-//! Patches: merge patch and JSON patch.
+//! Patches: merge, JSON and strategic merge patches, and what is applied.
 
-use json_patch::{PatchOperation, jsonptr::PointerBuf};
-use serde_json::Value;
+mod apply;
+mod json;
+mod strategic;
 
-use crate::{resource::Resource, status::Status};
+use json_patch::PatchOperation;
+use serde_json::{Map, Value};
 
-/// Operations of the longest JSON patch, as in Kubernetes.
-const OPERATIONS_MAX: usize = 10_000;
+use crate::{decode, resource::Resource, status::Status};
 
-/// Bytes that the copies of one JSON patch may add: each could double the object.
-const COPIES_MAX: usize = 3 << 20;
-
-const JSON_PATCH: &str = "application/json-patch+json";
-const MERGE_PATCH: &str = "application/merge-patch+json";
+const JSON: &str = "application/json-patch+json";
+const MERGE: &str = "application/merge-patch+json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const APPLY: &str = "application/apply-patch+yaml";
 
 /// A change of an object.
 #[derive(Debug)]
 pub(crate) enum Patch {
     Merge(Value),
     Json(Vec<PatchOperation>),
+    Strategic(Map<String, Value>),
+    /// What its sender wants to own of the object.
+    Apply(Value),
 }
 
 impl Patch {
-    /// Reads a patch of the media type that the request names.
-    pub(crate) fn parse(media_type: &str, body: &[u8]) -> Result<Patch, Status> {
-        let media_type = media_type.split(';').next().unwrap_or_default().trim();
-        let bad = |error: serde_json::Error| Status::bad_request(error.to_string());
-        match media_type {
-            MERGE_PATCH => {
-                let patch: Value = serde_json::from_slice(body).map_err(bad)?;
-                if patch.is_object() {
-                    Ok(Patch::Merge(patch))
-                } else {
-                    Err(Status::bad_request("a merge patch must be an object"))
-                }
+    /// Reads a patch of the media type that the request names; also returns what is wrong with it
+    /// but could be read all the same.
+    pub(crate) fn parse(
+        resource: &Resource,
+        media_type: &str,
+        body: &[u8],
+    ) -> Result<(Patch, Vec<String>), Status> {
+        let object = |body: &[u8]| {
+            let input = decode::json(body)?;
+            match input.object {
+                Value::Object(fields) => Ok((fields, input.problems)),
+                _ => Err(Status::bad_request("the patch must be an object")),
             }
-            JSON_PATCH => {
-                let operations: Vec<PatchOperation> = serde_json::from_slice(body).map_err(bad)?;
-                if operations.len() > OPERATIONS_MAX {
-                    return Err(Status::too_large(OPERATIONS_MAX));
-                }
-                Ok(Patch::Json(operations))
+        };
+        match decode::essence(media_type) {
+            JSON => Ok((Patch::Json(json::parse(body)?), Vec::new())),
+            MERGE => {
+                let (fields, problems) = object(body)?;
+                Ok((Patch::Merge(Value::Object(fields)), problems))
             }
-            _ => Err(Status::unsupported_media_type(&[JSON_PATCH, MERGE_PATCH])),
+            STRATEGIC if resource.is_builtin => {
+                let (fields, problems) = object(body)?;
+                Ok((Patch::Strategic(fields), problems))
+            }
+            APPLY => {
+                let input = decode::yaml(body)?;
+                Ok((Patch::Apply(input.object), input.problems))
+            }
+            _ => Err(Status::unsupported_media_type(media_types(resource))),
         }
     }
 
-    /// Changes an object.
-    pub(crate) fn apply(
+    /// Changes an object. What is applied changes it by its owners and not here.
+    pub(crate) fn change(
         &self,
         resource: &Resource,
         name: &str,
         object: &mut Value,
     ) -> Result<(), Status> {
-        let operations = match self {
+        match self {
             Patch::Merge(patch) => {
                 json_patch::merge(object, patch);
-                return Ok(());
+                Ok(())
             }
-            Patch::Json(operations) => operations,
-        };
-        let mut n_copied = 0;
-        for operation in operations {
-            if let PatchOperation::Copy(copy) = operation {
-                n_copied += size_at(object, &copy.from);
-                if n_copied > COPIES_MAX {
-                    return Err(Status::too_large(COPIES_MAX));
-                }
-            }
-            json_patch::patch(object, std::slice::from_ref(operation)).map_err(|error| {
-                let what = resource.qualified();
-                Status::unprocessable(format!("cannot apply the patch to {what} {name:?}: {error}"))
-            })?;
+            Patch::Json(operations) => json::apply(operations, resource, name, object),
+            Patch::Strategic(patch) => strategic::apply(object, patch, resource.schema.as_deref()),
+            Patch::Apply(_) => Ok(()),
         }
-        Ok(())
     }
 }
 
-fn size_at(object: &Value, pointer: &PointerBuf) -> usize {
-    object.pointer(pointer.as_str()).map_or(0, |value| value.to_string().len())
+/// Returns the media types of the patches that a resource takes.
+pub(crate) fn media_types(resource: &Resource) -> &'static [&'static str] {
+    if resource.is_builtin { &[JSON, MERGE, STRATEGIC, APPLY] } else { &[JSON, MERGE, APPLY] }
 }

@@ -26,8 +26,14 @@ pub(crate) struct Resource {
     pub(crate) columns: Vec<Column>,
     /// Fields that a field selector may name.
     pub(crate) selectable: Vec<String>,
-    /// What its objects look like; built-in resources take any fields.
-    pub(crate) schema: Option<Schema>,
+    /// Whether it is served without a definition.
+    pub(crate) is_builtin: bool,
+    /// Whether its definition was asked to go: nothing new is taken.
+    pub(crate) is_going: bool,
+    /// What its objects look like, as it was written.
+    pub(crate) openapi: Arc<Value>,
+    /// The same, compiled.
+    pub(crate) schema: Option<Arc<Schema>>,
     pub(crate) rules: Option<Rules>,
     /// Fields that are called otherwise in the store: (here, there).
     pub(crate) renames: &'static [(&'static str, &'static str)],

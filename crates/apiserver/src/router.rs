@@ -13,14 +13,16 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request:
 use serde_json::{Value, json};
 
 use crate::{
-    discovery,
+    decode, discovery,
     form::Form,
+    openapi,
     patch::Patch,
     path::Target,
     query::Query,
     resource::Resource,
+    review::Review,
     server::Api,
-    status::Status,
+    status::{FieldError, Problem, Status},
     store::Key,
     watch,
     write::{Deleted, Deletion, Options, Part, Written},
@@ -31,6 +33,12 @@ const BODY_MAX: usize = 3 << 20;
 
 /// The version of Kubernetes whose API this is.
 const VERSION: (&str, &str) = ("1", "35");
+
+/// Paths that tell whether the server lives: it does if it answers.
+const HEALTH: [&str; 3] = ["/healthz", "/livez", "/readyz"];
+
+/// Letters of the longest name of a manager.
+const MANAGER_MAX: usize = 128;
 
 /// Warnings of one answer; the rest stay unsaid.
 const WARNINGS_MAX: usize = 32;
@@ -75,6 +83,12 @@ fn serve(api: Arc<Api>, parts: &Parts, body: Bytes) -> Result<Response, Status> 
         return answer;
     }
     let target = Target::parse(parts.uri.path()).ok_or_else(Status::no_such_path)?;
+    if let Some(review) = Review::find(target.group, target.version, target.plural) {
+        if parts.method != Method::POST || target.name.is_some() {
+            return Err(Status::method_not_allowed());
+        }
+        return Ok(review.answer(&decode::object(media_type(&parts.headers), &body)?.object));
+    }
     let resource = api.resource(target.group, target.version, target.plural)?;
     let query = Query::parse(&parts.uri)?;
     let form = Form::negotiate(&parts.headers, &query)?;
@@ -103,8 +117,9 @@ fn serve(api: Arc<Api>, parts: &Parts, body: Bytes) -> Result<Response, Status> 
 fn beside_resources(api: &Api, parts: &Parts) -> Option<Result<Response, Status>> {
     match parts.uri.path() {
         "/version" | "/version/" => Some(Ok(Json(version()).into_response())),
-        "/healthz" | "/livez" | "/readyz" => Some(Ok("ok".into_response())),
-        path => discovery::answer(api, path, &parts.headers),
+        path if HEALTH.iter().any(|health| is_at(path, health)) => Some(Ok("ok".into_response())),
+        path => openapi::answer(api, path, &parts.headers)
+            .or_else(|| discovery::answer(api, path, &parts.headers)),
     }
 }
 
@@ -122,6 +137,17 @@ fn version() -> Value {
         "compiler": "",
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
     })
+}
+
+/// Returns whether a path is another one or below it.
+fn is_at(path: &str, other: &str) -> bool {
+    let below = path.strip_prefix(other);
+    below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+}
+
+fn media_type(headers: &HeaderMap) -> &str {
+    let header = headers.get(header::CONTENT_TYPE);
+    header.and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// A request whose resource is known.
@@ -143,13 +169,13 @@ impl Call<'_> {
                 Ok(Json(list).into_response())
             }
             Method::POST => {
-                let object = self.read_object()?;
+                let input = decode::object(self.media_type(), &self.body)?;
                 let namespace = match (self.resource.is_namespaced, namespace) {
                     (true, None) => return Err(Status::method_not_allowed()),
                     (_, namespace) => namespace.unwrap_or_default(),
                 };
-                let written =
-                    self.api.create(&self.resource, namespace, object, self.options()?)?;
+                let options = self.options(input.problems)?;
+                let written = self.api.create(&self.resource, namespace, input.object, &options)?;
                 Ok(self.show(written, StatusCode::CREATED))
             }
             Method::DELETE => {
@@ -169,15 +195,30 @@ impl Call<'_> {
                 Ok(Json(self.formed(object)).into_response())
             }
             Method::PUT => {
-                let object = self.read_object()?;
+                let input = decode::object(self.media_type(), &self.body)?;
+                let options = self.options(input.problems)?;
                 let written =
-                    self.api.update(&self.resource, &key, part, object, self.options()?)?;
+                    self.api.update(&self.resource, &key, part, input.object, &options)?;
                 Ok(self.show(written, StatusCode::OK))
             }
             Method::PATCH => {
-                let patch = Patch::parse(self.media_type(), &self.body)?;
-                let written =
-                    self.api.patch(&self.resource, &key, part, &patch, self.options()?)?;
+                let (patch, problems) =
+                    Patch::parse(&self.resource, self.media_type(), &self.body)?;
+                let mut options = self.options(problems)?;
+                if let Patch::Apply(config) = &patch {
+                    // An owner must name itself.
+                    options.manager = self.query.text("fieldManager").to_owned();
+                    let (written, code) =
+                        self.api.apply(&self.resource, &key, part, config, &options)?;
+                    return Ok(self.show(written, code));
+                }
+                if options.force {
+                    let problem =
+                        Problem::Forbidden("may not be specified for non-apply patch".to_owned());
+                    let error = FieldError::new("force", problem);
+                    return Err(Status::invalid_options("PatchOptions", &error));
+                }
+                let written = self.api.patch(&self.resource, &key, part, &patch, &options)?;
                 Ok(self.show(written, StatusCode::OK))
             }
             Method::DELETE if part == Part::Main => {
@@ -215,26 +256,35 @@ impl Call<'_> {
     }
 
     fn media_type(&self) -> &str {
-        let header = self.headers.get(header::CONTENT_TYPE);
-        header.and_then(|value| value.to_str().ok()).unwrap_or_default()
+        media_type(self.headers)
     }
 
-    fn read_object(&self) -> Result<Value, Status> {
-        if self.media_type().contains("yaml") {
-            let document = yaml::documents(&self.body).into_iter().next();
-            return match document {
-                Some(Ok(document)) => Ok(document.value),
-                Some(Err(error)) => Err(Status::bad_request(error.to_string())),
-                None => Err(Status::bad_request("the body is empty")),
-            };
+    fn options(&self, problems: Vec<String>) -> Result<Options, Status> {
+        Ok(Options {
+            dry_run: self.query.dry_run()?,
+            validation: self.query.field_validation()?,
+            manager: self.manager()?,
+            force: self.query.flag("force"),
+            problems,
+        })
+    }
+
+    /// Returns who writes: who the client says it is, or which program it is.
+    fn manager(&self) -> Result<String, Status> {
+        let manager = self.query.text("fieldManager");
+        if manager.chars().count() > MANAGER_MAX {
+            let problem = Problem::TooLong(MANAGER_MAX as u64);
+            let error = FieldError::new("fieldManager", problem);
+            return Err(Status::invalid_options("PatchOptions", &error));
         }
-        serde_json::from_slice(&self.body)
-            .map_err(|error| Status::bad_request(format!("the body is not a JSON object: {error}")))
-    }
-
-    fn options(&self) -> Result<Options, Status> {
-        let (dry_run, validation) = (self.query.dry_run()?, self.query.field_validation()?);
-        Ok(Options { dry_run, validation })
+        if !manager.is_empty() {
+            return Ok(manager.to_owned());
+        }
+        let agent = self.headers.get(header::USER_AGENT);
+        let agent = agent.and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+        let program: String =
+            agent.split('/').next().unwrap_or_default().chars().take(MANAGER_MAX).collect();
+        Ok(if program.is_empty() { "unknown".to_owned() } else { program })
     }
 
     fn deletion(&self) -> Result<Deletion, Status> {
@@ -242,8 +292,7 @@ impl Call<'_> {
         if self.body.is_empty() {
             return Ok(Deletion { dry_run, ..Deletion::default() });
         }
-        let options: Value = serde_json::from_slice(&self.body)
-            .map_err(|error| Status::bad_request(error.to_string()))?;
+        let options = decode::object(self.media_type(), &self.body)?.object;
         let condition = |field: &str| options["preconditions"][field].as_str().map(str::to_owned);
         Ok(Deletion {
             dry_run: dry_run || options["dryRun"].as_array().is_some_and(|list| !list.is_empty()),

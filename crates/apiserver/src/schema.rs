@@ -2,7 +2,10 @@
 
 mod default;
 mod prune;
+mod shape;
 mod validate;
+
+pub(crate) use shape::{Shape, Taken};
 
 use std::collections::BTreeMap;
 
@@ -33,6 +36,9 @@ pub(crate) struct Schema {
     format: Option<Format>,
     bounds: Bounds,
     list: List,
+    /// Whether an object is one whole, whose fields have one owner.
+    is_atomic_map: bool,
+    patch: Option<PatchStrategy>,
     all_of: Vec<Schema>,
     any_of: Vec<Schema>,
     one_of: Vec<Schema>,
@@ -79,11 +85,20 @@ struct Bounds {
 
 /// What the items of a list are to each other.
 #[derive(Debug, Default, PartialEq, Eq)]
-enum List {
+pub(crate) enum List {
     #[default]
     Atomic,
     Set,
     Map(Vec<String>),
+}
+
+/// How a strategic merge patch changes a list.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PatchStrategy {
+    /// Values are added.
+    Union,
+    /// Items with the same value of this field are merged.
+    MergeBy(String),
 }
 
 /// Why a schema cannot be used.
@@ -111,6 +126,36 @@ impl Schema {
     /// Compiles `openAPIV3Schema`.
     pub(crate) fn compile(schema: &Value) -> Result<Schema, SchemaError> {
         compile(schema, "openAPIV3Schema", 0)
+    }
+
+    /// Returns the schema of a field that it knows by name.
+    pub(crate) fn property(&self, name: &str) -> Option<&Schema> {
+        self.properties.get(name)
+    }
+
+    /// Returns the schema of the fields that it does not know by name.
+    pub(crate) fn additional(&self) -> Option<&Schema> {
+        self.additional.as_deref()
+    }
+
+    pub(crate) fn items(&self) -> Option<&Schema> {
+        self.items.as_deref()
+    }
+
+    pub(crate) fn list(&self) -> &List {
+        &self.list
+    }
+
+    pub(crate) fn is_atomic_map(&self) -> bool {
+        self.is_atomic_map
+    }
+
+    pub(crate) fn default_value(&self) -> Option<&Value> {
+        self.default.as_ref()
+    }
+
+    pub(crate) fn patch_strategy(&self) -> Option<&PatchStrategy> {
+        self.patch.as_ref()
     }
 
     /// Returns whether `null` stays as it is.
@@ -172,6 +217,8 @@ fn compile(schema: &Value, path: &str, depth: usize) -> Result<Schema, SchemaErr
         format: text(fields, "format").and_then(format_of),
         bounds: bounds(fields),
         list: list(fields),
+        is_atomic_map: text(fields, "x-kubernetes-map-type") == Some("atomic"),
+        patch: patch_strategy(fields),
         all_of: many("allOf")?,
         any_of: many("anyOf")?,
         one_of: many("oneOf")?,
@@ -226,6 +273,14 @@ fn list(fields: &Map<String, Value>) -> List {
         Some("map") => List::Map(texts(fields, "x-kubernetes-list-map-keys")),
         _ => List::Atomic,
     }
+}
+
+fn patch_strategy(fields: &Map<String, Value>) -> Option<PatchStrategy> {
+    if text(fields, "x-kubernetes-patch-strategy") != Some("merge") {
+        return None;
+    }
+    let key = text(fields, "x-kubernetes-patch-merge-key");
+    Some(key.map_or(PatchStrategy::Union, |key| PatchStrategy::MergeBy(key.to_owned())))
 }
 
 fn text<'a>(fields: &'a Map<String, Value>, field: &str) -> Option<&'a str> {

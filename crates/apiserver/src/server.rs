@@ -17,13 +17,15 @@ use serde_json::Value;
 
 use crate::{
     builtin, object,
-    query::FieldValidation,
     resource::{Resource, Table},
     router,
     status::Status,
     store::{self, Damage, OnDamage, OpenError, StatusKey, Store},
-    write::{Options, Written},
+    write::{Options, Part, Written},
 };
+
+/// The namespace of what names none.
+const DEFAULT_NAMESPACE: &str = "default";
 
 /// A Kubernetes API. Cheap to clone; all clones are one server.
 #[derive(Clone, Debug)]
@@ -87,6 +89,7 @@ impl Server {
         };
         let server = Server::of(store, clock);
         server.api.redefine();
+        server.api.resume_deletions();
         Ok((server, damage))
     }
 
@@ -98,7 +101,12 @@ impl Server {
             random: RandomState::new(),
             n_random: AtomicU64::new(0),
         };
-        Server { api: Arc::new(api) }
+        let server = Server { api: Arc::new(api) };
+        // Like every cluster, it begins with the namespace that clients use unless told otherwise.
+        if let Err(error) = server.api.ensure_namespace(DEFAULT_NAMESPACE) {
+            tracing::error!(%error, "Could not create the default namespace");
+        }
+        server
     }
 
     /// Returns the service that answers requests.
@@ -122,32 +130,48 @@ impl Server {
         self.load(definition).map(drop)
     }
 
+    /// Applies an object as `manager`, which takes the fields it sets from whoever owned them.
+    ///
+    /// What the same manager applied before and now leaves out goes. The namespace is made if
+    /// it is missing. Returns the object as it stands now.
+    pub fn apply(&self, object: &Value, manager: &str) -> Result<Value, LoadError> {
+        let (resource, namespace) = self.locate(object)?;
+        self.api.ensure_namespace(&namespace)?;
+        let key = (namespace, object::name(object).to_owned());
+        let options = Options { manager: manager.to_owned(), force: true, ..Options::internal() };
+        let applied = self.api.apply(&resource, &key, Part::Main, object, &options)?;
+        Ok(applied.0.object)
+    }
+
     /// Creates an object, or replaces what has its name. Its status is kept out, as by any client.
     ///
     /// Returns the object as it stands now. On disk it is after [`Server::flush`].
     pub fn load(&self, object: &Value) -> Result<Value, LoadError> {
-        let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
-        let (api_version, kind) = (text("apiVersion"), text("kind"));
-        let found = self.api.table.read().of_kind(&api_version, &kind);
-        let resource = found.ok_or(LoadError::UnknownKind { api_version, kind })?;
-        let namespace = match (resource.is_namespaced, object::namespace(object)) {
-            (false, _) => "",
-            (true, "") => "default",
-            (true, namespace) => namespace,
-        };
-        let options = Options { dry_run: false, validation: FieldValidation::Ignore };
-        Ok(self.api.create_or_replace(&resource, namespace, object, options)?.object)
+        let (resource, namespace) = self.locate(object)?;
+        let options = Options::internal();
+        Ok(self.api.create_or_replace(&resource, &namespace, object, &options)?.object)
     }
 
     /// Replaces the status of an object that is there: how a server begins where another ended.
     ///
     /// Returns the object as it stands now.
     pub fn load_status(&self, object: &Value) -> Result<Value, LoadError> {
+        let (resource, _) = self.locate(object)?;
+        Ok(self.api.replace_status(&resource, object)?.object)
+    }
+
+    /// Returns the resource and the namespace that an object belongs to.
+    fn locate(&self, object: &Value) -> Result<(Arc<Resource>, String), LoadError> {
         let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
         let (api_version, kind) = (text("apiVersion"), text("kind"));
         let found = self.api.table.read().of_kind(&api_version, &kind);
         let resource = found.ok_or(LoadError::UnknownKind { api_version, kind })?;
-        Ok(self.api.replace_status(&resource, object)?.object)
+        let namespace = match (resource.is_namespaced, object::namespace(object)) {
+            (false, _) => "",
+            (true, "") => DEFAULT_NAMESPACE,
+            (true, namespace) => namespace,
+        };
+        Ok((resource, namespace.to_owned()))
     }
 
     /// Waits until all that was loaded is durable.
@@ -230,8 +254,9 @@ impl Api {
         resource: &Arc<Resource>,
         namespace: &str,
         object: &Value,
-        options: Options,
+        options: &Options,
     ) -> Result<Written, Status> {
+        self.ensure_namespace(namespace)?;
         let name = object::name(object).to_owned();
         let mut object = object.clone();
         // What another server gave it means nothing here.

@@ -7,7 +7,7 @@ use axum::{
 use http::StatusCode;
 use serde::Serialize;
 
-use crate::resource::Resource;
+use crate::{managed_fields::Conflict, resource::Resource};
 
 mod store;
 
@@ -93,7 +93,7 @@ pub(crate) enum Problem {
     /// Its value is wrong; one that says nothing is empty.
     Invalid { value: String, detail: String },
     /// Its value has the wrong type; rendered as `Invalid`, but no rule can be checked beside it.
-    Type { value: String, detail: String },
+    Type { value: String, detail: String, wanted: &'static str },
     /// Its value is not one of a few.
     NotSupported { value: String, supported: Vec<String> },
     /// It is too long.
@@ -139,7 +139,7 @@ impl FieldError {
             Problem::Invalid { value, detail } if value.is_empty() => {
                 format!("Invalid value: {detail}")
             }
-            Problem::Invalid { value, detail } | Problem::Type { value, detail } => {
+            Problem::Invalid { value, detail } | Problem::Type { value, detail, .. } => {
                 format!("Invalid value: {value}: {detail}")
             }
             Problem::NotSupported { value, supported } => {
@@ -292,6 +292,63 @@ impl Status {
             details.causes = causes;
         }
         status
+    }
+
+    /// Returns the answer to an apply that would take fields from their owners.
+    pub(crate) fn apply_conflict(conflicts: &[Conflict]) -> Status {
+        let message = match conflicts {
+            [one] => {
+                format!("Apply failed with 1 conflict: conflict with {}: {}", one.owner, one.path)
+            }
+            _ => {
+                let mut lines: Vec<String> = Vec::new();
+                let mut owner = None;
+                for conflict in conflicts {
+                    if owner != Some(&conflict.owner) {
+                        lines.push(format!("conflicts with {}:", conflict.owner));
+                        owner = Some(&conflict.owner);
+                    }
+                    lines.push(format!("- {}", conflict.path));
+                }
+                format!("Apply failed with {} conflicts: {}", conflicts.len(), lines.join("\n"))
+            }
+        };
+        let causes = conflicts.iter().map(|conflict| Cause {
+            reason: "FieldManagerConflict",
+            message: format!("conflict with {}", conflict.owner),
+            field: conflict.path.clone(),
+        });
+        let details = Details { causes: causes.collect(), ..Details::default() };
+        let mut status = Status::failure(StatusCode::CONFLICT, "Conflict", message);
+        status.details = Some(Box::new(details));
+        status
+    }
+
+    /// Returns the answer to what Kubernetes, too, fails at without a reason.
+    pub(crate) fn unexplained(message: impl Into<String>) -> Status {
+        Status::failure(StatusCode::INTERNAL_SERVER_ERROR, "", message.into())
+    }
+
+    /// Returns the answer to wrong options of a request.
+    pub(crate) fn invalid_options(kind: &str, error: &FieldError) -> Status {
+        let body = error.body();
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {}: {body}", error.field);
+        let mut status = Status::failure(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
+            .about("meta.k8s.io".to_owned(), kind.to_owned(), "");
+        let cause = Cause { reason: error.reason(), message: body, field: error.field.clone() };
+        if let Some(details) = &mut status.details {
+            details.causes = vec![cause];
+        }
+        status
+    }
+
+    pub(crate) fn forbidden(resource: &Resource, name: &str, why: &str) -> Status {
+        let message = format!("{} {name:?} is forbidden: {why}", resource.qualified());
+        Status::failure(StatusCode::FORBIDDEN, "Forbidden", message).about_object(resource, name)
+    }
+
+    pub(crate) fn not_allowed(why: &str) -> Status {
+        Status::failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", why.to_owned())
     }
 
     pub(crate) fn unprocessable(message: impl Into<String>) -> Status {

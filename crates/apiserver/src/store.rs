@@ -204,6 +204,11 @@ impl Store {
         records.iter().map(|record| record.decode()).collect()
     }
 
+    /// Returns whether the next writer finds any object of a resource, or of one of its namespaces.
+    pub(crate) fn has_any(&self, resource: &str, namespace: Option<&str>) -> bool {
+        !self.shared.state.read().latest_all(resource, namespace).is_empty()
+    }
+
     /// Lists objects as they were at a revision; with `select`, those that it picks.
     pub(crate) fn list(
         &self,

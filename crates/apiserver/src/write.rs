@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{
     builtin::{self, DEFINITION_GROUP, DEFINITIONS},
-    definition, object,
+    collect, definition,
+    managed_fields::{self, Writer},
+    object,
     patch::Patch,
     query::{FieldValidation, Query},
     read,
@@ -17,15 +19,36 @@ use crate::{
 };
 
 mod admit;
+mod metadata;
+
+pub(crate) use admit::prune;
 
 /// Attempts of a write that names no version, before the client hears of the conflict.
 const ATTEMPTS_MAX: usize = 10;
 
+/// Who owns what the server writes of its own.
+const INTERNAL_MANAGER: &str = "apiserver";
+
 /// How an object is to be written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) dry_run: bool,
     pub(crate) validation: FieldValidation,
+    /// Who writes.
+    pub(crate) manager: String,
+    /// Whether an apply takes fields from their owners.
+    pub(crate) force: bool,
+    /// What was wrong with the body but could be read all the same.
+    pub(crate) problems: Vec<String>,
+}
+
+/// Where the owners of an object's fields come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tracking {
+    /// The writer becomes the owner of what changes.
+    Changes,
+    /// They stand in the object already.
+    Given,
 }
 
 /// Which part of an object is written.
@@ -59,35 +82,72 @@ pub(crate) struct Written {
     pub(crate) warnings: Vec<String>,
 }
 
+impl Options {
+    /// Returns the options of the server's own writes.
+    pub(crate) fn internal() -> Options {
+        Options {
+            dry_run: false,
+            validation: FieldValidation::Ignore,
+            manager: INTERNAL_MANAGER.to_owned(),
+            force: false,
+            problems: Vec::new(),
+        }
+    }
+}
+
+impl Part {
+    /// Returns the part as paths and owners name it.
+    pub(crate) fn subresource(self) -> &'static str {
+        match self {
+            Part::Main => "",
+            Part::Status => "status",
+        }
+    }
+}
+
 impl Api {
     /// Creates an object.
     pub(crate) fn create(
         &self,
         resource: &Arc<Resource>,
         namespace: &str,
+        object: Value,
+        options: &Options,
+    ) -> Result<Written, Status> {
+        self.create_tracked(resource, namespace, object, options, Tracking::Changes)
+    }
+
+    /// Creates an object whose owners come from where `tracking` says.
+    pub(crate) fn create_tracked(
+        &self,
+        resource: &Arc<Resource>,
+        namespace: &str,
         mut object: Value,
-        options: Options,
+        options: &Options,
+        tracking: Tracking,
     ) -> Result<Written, Status> {
         admit::check_type(resource, &object)?;
         self.name(resource, namespace, &mut object)?;
-        let warnings = admit::prune(resource, &mut object, options.validation)?;
+        let warnings = admit::prune(resource, &mut object, options)?;
         if resource.has_status {
             object::set_field(&mut object, "status", None);
         }
+        let given = admit::take_managed_fields(&mut object);
         self.initialise(resource, &mut object)?;
         admit::complete(resource, &mut object)?;
         admit::validate(resource, &object, None)?;
-        let name = object::name(&object).to_owned();
-        let key: Key = (namespace.to_owned(), name);
+        let key: Key = (namespace.to_owned(), object::name(&object).to_owned());
+        self.admits(resource, namespace, &key.1)?;
         if self.store.latest(&resource.id, &key).is_some() {
             return Err(Status::already_exists(resource, &key.1));
         }
         self.take_status(resource, &key, &mut object);
+        let empty = json!({});
+        self.track(resource, &empty, &mut object, given, Part::Main, options, tracking);
         resource.store(&mut object);
         if options.dry_run {
             return Ok(Written { object: resource.present(&object), warnings });
         }
-        self.ensure_namespace(namespace)?;
         let stored = self.store.put(&resource.id, key.clone(), Expected::Absent, object).map_err(
             |refused| match refused {
                 Refused::Conflict => Status::already_exists(resource, &key.1),
@@ -104,7 +164,7 @@ impl Api {
         let Some(status) = status.filter(|_| resource.has_status) else { return };
         let mut with_status = object.clone();
         object::set_field(&mut with_status, "status", Some(status));
-        let is_taken = admit::prune(resource, &mut with_status, FieldValidation::Ignore)
+        let is_taken = admit::prune(resource, &mut with_status, &Options::internal())
             .and_then(|_| admit::complete(resource, &mut with_status))
             .and_then(|()| admit::validate(resource, &with_status, None));
         match is_taken {
@@ -122,16 +182,16 @@ impl Api {
         key: &Key,
         part: Part,
         object: Value,
-        options: Options,
+        options: &Options,
     ) -> Result<Written, Status> {
         // Custom resources are never replaced blindly.
-        if resource.schema.is_some() && object::text(&object, "resourceVersion").is_empty() {
+        if !resource.is_builtin && object::text(&object, "resourceVersion").is_empty() {
             let detail = "must be specified for an update";
             let problem = Problem::Invalid { value: "0".to_owned(), detail: detail.to_owned() };
             let error = FieldError::new("metadata.resourceVersion", problem);
             return Err(Status::invalid(resource, &key.1, &[error]));
         }
-        self.change(resource, key, part, options, |_| Ok(object.clone()))
+        self.change(resource, key, part, options, Tracking::Changes, |_| Ok(object.clone()))
     }
 
     /// Replaces an object whatever its version.
@@ -140,9 +200,9 @@ impl Api {
         resource: &Arc<Resource>,
         key: &Key,
         object: Value,
-        options: Options,
+        options: &Options,
     ) -> Result<Written, Status> {
-        self.change(resource, key, Part::Main, options, |_| Ok(object.clone()))
+        self.change(resource, key, Part::Main, options, Tracking::Changes, |_| Ok(object.clone()))
     }
 
     /// Replaces the status of an object whatever its version.
@@ -152,8 +212,8 @@ impl Api {
         object: &Value,
     ) -> Result<Written, Status> {
         let key = (object::namespace(object).to_owned(), object::name(object).to_owned());
-        let options = Options { dry_run: false, validation: FieldValidation::Ignore };
-        self.change(resource, &key, Part::Status, options, |old| {
+        let options = Options::internal();
+        self.change(resource, &key, Part::Status, &options, Tracking::Changes, |old| {
             let mut new = old.clone();
             object::metadata_mut(&mut new).remove("resourceVersion");
             object::set_field(&mut new, "status", object.get("status").cloned());
@@ -168,13 +228,11 @@ impl Api {
         key: &Key,
         part: Part,
         patch: &Patch,
-        options: Options,
+        options: &Options,
     ) -> Result<Written, Status> {
-        self.change(resource, key, part, options, |old| {
+        self.change(resource, key, part, options, Tracking::Changes, |old| {
             let mut new = old.clone();
-            // A version that the patch does not name is not asked for.
-            object::metadata_mut(&mut new).remove("resourceVersion");
-            patch.apply(resource, &key.1, &mut new)?;
+            patch.change(resource, &key.1, &mut new)?;
             Ok(new)
         })
     }
@@ -190,8 +248,10 @@ impl Api {
             let old = self.existing(resource, key)?;
             deletion.check(resource, &old)?;
             let mut object = old.value.clone();
-            let is_held = object::finalizers(&object).next().is_some();
-            if is_held && (deletion.dry_run || object::is_terminating(&object)) {
+            let has_finalizers = object::finalizers(&object).next().is_some();
+            let is_held = has_finalizers || self.holds_others(resource, &key.1);
+            if is_held && (deletion.dry_run || (has_finalizers && object::is_terminating(&object)))
+            {
                 return Ok(Deleted::Held(resource.present(&object)));
             }
             let gone = Deleted::Gone { uid: object::uid(&object).to_owned() };
@@ -199,13 +259,15 @@ impl Api {
                 return Ok(gone);
             }
             if is_held {
-                self.mark_deleted(&mut object);
+                self.mark_deleted(resource, &mut object);
                 let expected = Expected::Revision(old.revision);
                 if let Ok(stored) = self.store.put(&resource.id, key.clone(), expected, object) {
+                    self.defined(resource, &stored.value)?;
+                    self.clear(resource, &key.1);
                     return Ok(Deleted::Held(resource.present(&stored.value)));
                 }
             } else if self.store.remove(&resource.id, key.clone(), old.revision, object).is_ok() {
-                self.removed(resource, &old.value);
+                self.removed(resource, key);
                 return Ok(gone);
             }
         }
@@ -241,36 +303,58 @@ impl Api {
     }
 
     /// Computes a new object from the old one and swaps them, again if someone was faster.
-    fn change(
+    pub(crate) fn change(
         &self,
         resource: &Arc<Resource>,
         key: &Key,
         part: Part,
-        options: Options,
+        options: &Options,
+        tracking: Tracking,
         compute: impl Fn(&Value) -> Result<Value, Status>,
     ) -> Result<Written, Status> {
         for _ in 0..ATTEMPTS_MAX {
             let old = self.existing(resource, key)?;
             let shown = resource.present(&old.value);
             let mut new = compute(&shown)?;
+            // Of a patch that names no version this is the one that it was computed from.
             let version = object::text(&new, "resourceVersion");
-            let is_conditional = !version.is_empty();
-            if is_conditional && version != old.revision.to_string() {
+            if !version.is_empty() && version != old.revision.to_string() {
                 return Err(Status::modified(resource, &key.1));
             }
-            let warnings = admit::prune(resource, &mut new, options.validation)?;
-            let new = admit::succeed(resource, key, &shown, new, part)?;
+            let warnings = admit::prune(resource, &mut new, options)?;
+            let given = admit::take_managed_fields(&mut new);
+            let mut new = admit::succeed(resource, key, &shown, new, part)?;
+            self.track(resource, &shown, &mut new, given, part, options, tracking);
             if admit::is_same(&shown, &new) || options.dry_run {
                 return Ok(Written { object: new, warnings });
             }
             if let Some(object) = self.swap(resource, key, &old, new)? {
                 return Ok(Written { object, warnings });
             }
-            if is_conditional {
-                break;
-            }
         }
         Err(Status::modified(resource, &key.1))
+    }
+
+    /// Sets the owners of an object's fields.
+    #[expect(clippy::too_many_arguments, reason = "each is another fact of one write")]
+    fn track(
+        &self,
+        resource: &Resource,
+        old: &Value,
+        new: &mut Value,
+        given: Option<Value>,
+        part: Part,
+        options: &Options,
+        tracking: Tracking,
+    ) {
+        match tracking {
+            Tracking::Given => object::set_metadata(new, "managedFields", given),
+            Tracking::Changes => {
+                let (manager, now) = (options.manager.as_str(), self.timestamp());
+                let writer = Writer { manager, subresource: part.subresource(), now: &now };
+                managed_fields::update(resource, old, new, given.as_ref(), writer);
+            }
+        }
     }
 
     /// Swaps an object; returns the new one, or `None` if someone was faster.
@@ -284,7 +368,9 @@ impl Api {
         mut new: Value,
     ) -> Result<Option<Value>, Status> {
         resource.store(&mut new);
-        let is_last = object::is_terminating(&new) && object::finalizers(&new).next().is_none();
+        let is_last = object::is_terminating(&new)
+            && object::finalizers(&new).next().is_none()
+            && !self.holds_others(resource, &key.1);
         let result = if is_last {
             self.store.remove(&resource.id, key.clone(), old.revision, new)
         } else {
@@ -297,7 +383,7 @@ impl Api {
             Err(refused) => return Err(Status::refused(refused, resource, &key.1)),
         };
         if is_last {
-            self.removed(resource, &old.value);
+            self.removed(resource, key);
         } else {
             self.defined(resource, &stored.value)?;
         }
@@ -308,13 +394,19 @@ impl Api {
         self.store.latest(&resource.id, key).ok_or_else(|| Status::not_found(resource, &key.1))
     }
 
-    fn mark_deleted(&self, object: &mut Value) {
+    fn mark_deleted(&self, resource: &Resource, object: &mut Value) {
+        if object::is_terminating(object) {
+            return;
+        }
         let generation = object::generation(object);
         let metadata = object::metadata_mut(object);
         metadata.insert("deletionTimestamp".to_owned(), json!(self.timestamp()));
         metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(0));
         if generation > 0 {
             metadata.insert("generation".to_owned(), json!(generation + 1));
+        }
+        if collect::is_namespace(resource) {
+            object::set_field(object, "status", Some(json!({"phase": "Terminating"})));
         }
     }
 
@@ -353,29 +445,6 @@ impl Api {
         resources.into_iter().for_each(|resource| table.insert(resource));
         Ok(())
     }
-
-    /// Takes notice of an object that is gone: what lived in it goes too.
-    fn removed(&self, resource: &Resource, object: &Value) {
-        let name = object::name(object);
-        if is_definition(resource) {
-            let (plural, group) = name.split_once('.').unwrap_or_default();
-            let defined = self.table.read().versions(group, plural);
-            if let Some(defined) = defined.first() {
-                self.clear(defined, None);
-            }
-            self.table.write().remove(group, plural);
-        } else if resource.group.is_empty() && resource.kind == "Namespace" {
-            let resources = self.table.read().namespaced();
-            resources.iter().for_each(|resource| self.clear(resource, Some(name)));
-        }
-    }
-
-    fn clear(&self, resource: &Arc<Resource>, namespace: Option<&str>) {
-        for stored in self.store.latest_all(&resource.id, namespace) {
-            // An object that someone else has just removed is as gone as it can be.
-            let _ = self.delete(resource, &key_of(&stored.value), &Deletion::default());
-        }
-    }
 }
 
 impl Deletion {
@@ -398,6 +467,7 @@ impl Deletion {
     }
 }
 
+/// Returns whether objects of a resource define others.
 pub(crate) fn is_definition(resource: &Resource) -> bool {
     resource.group == DEFINITION_GROUP && resource.plural == DEFINITIONS
 }

@@ -74,12 +74,18 @@ async fn objects_of_built_in_kinds_are_kept() {
     check_error(secrets.get("x").await, expect![[r#"404 NotFound secrets "x" not found"#]]);
 
     let namespaces: Api<Namespace> = Api::all(world.client.clone());
-    let namespace = namespaces.get("shop").await.expect("made with its first object");
+    let namespace = namespaces.get("shop").await.expect("it was made");
     assert_eq!(namespace.labels()["kubernetes.io/metadata.name"], "shop");
     namespaces.delete("shop", &DeleteParams::default()).await.expect("it is there");
     assert!(secrets.get("s").await.is_err(), "what lived in a namespace goes with it");
 
-    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), "shop");
+    let lost: Api<ConfigMap> = Api::namespaced(world.client.clone(), "shop");
+    let map = serde_json::from_value(json!({"metadata": {"name": "m"}})).expect("a map");
+    check_error(
+        lost.create(&PostParams::default(), &map).await,
+        expect![[r#"404 NotFound namespaces "shop" not found"#]],
+    );
+    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), "n1");
     let map = serde_json::from_value(json!({"metadata": {"generateName": "m-"}})).expect("a map");
     let map = maps.create(&PostParams::default(), &map).await.expect("a name is made");
     assert!(map.name_any().len() == 7 && map.name_any().starts_with("m-"));
@@ -273,11 +279,11 @@ async fn json_patches_apply_and_others_are_refused() {
         widgets.patch("a", &parameters, &patch(json!(copies))).await,
         expect!["413 RequestEntityTooLarge Request entity too large: limit is 3145728"],
     );
-    let apply = Patch::Apply(json!({"apiVersion": "example.com/v1", "kind": "Widget"}));
+    let strategic = Patch::Strategic(json!({"spec": {"size": 6}}));
     check_error(
-        widgets.patch("a", &PatchParams::apply("me"), &apply).await,
+        widgets.patch("a", &parameters, &strategic).await,
         expect![
-            "415 UnsupportedMediaType the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json"
+            "415 UnsupportedMediaType the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
         ],
     );
 }
@@ -460,6 +466,11 @@ impl World {
     fn new() -> World {
         let server = Server::in_memory(Clock::real());
         server.install_yaml(DEFINITION).expect("a sound definition");
+        for namespace in ["shop", "n1", "n2"] {
+            let object =
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+            server.load(&object).expect("a sound namespace");
+        }
         let client = Client::new(server.router(), "default");
         World { server, client }
     }

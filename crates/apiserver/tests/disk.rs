@@ -21,7 +21,7 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
-const MAPS: &str = "/api/v1/namespaces/shop/configmaps";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 /// More than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,8 +57,13 @@ impl Desk {
 
     async fn ask(&self, method: Method, path: &str, body: Value) -> Value {
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let media = if method == Method::PATCH {
+            "application/merge-patch+json"
+        } else {
+            "application/json"
+        };
         let request = Request::builder().method(method).uri(path);
-        let request = request.header("content-type", "application/merge-patch+json");
+        let request = request.header("content-type", media);
         let request = request.body(body).expect("a sound request");
         let response = self.router.clone().oneshot(request).await.expect("it always answers");
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
@@ -104,7 +109,7 @@ impl Desk {
     }
 
     fn client(&self) -> Client {
-        Client::new(self.router.clone(), "shop")
+        Client::new(self.router.clone(), "default")
     }
 }
 
@@ -162,7 +167,7 @@ async fn all_is_there_after_a_restart() {
     let definition = yaml::documents(include_bytes!("widgets.yaml")).remove(0).expect("YAML").value;
     let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     desk.ask(Method::POST, definitions, definition).await;
-    let widgets = "/apis/example.com/v1/namespaces/shop/widgets";
+    let widgets = "/apis/example.com/v1/namespaces/default/widgets";
     let widget = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 1}});
     let made = desk.ask(Method::POST, widgets, widget).await;
     desk.ask(Method::PATCH, &format!("{widgets}/w"), json!({"spec": {"size": 2}})).await;
@@ -363,7 +368,7 @@ async fn reflectors_see_what_is_there_and_what_changes() {
         desk.create(&format!("m{n}"), "1").await;
     }
     for config in [watcher::Config::default(), watcher::Config::default().streaming_lists()] {
-        let maps: Api<ConfigMap> = Api::namespaced(desk.client(), "shop");
+        let maps: Api<ConfigMap> = Api::namespaced(desk.client(), "default");
         let (reader, writer) = reflector::store();
         let mut events = watcher(maps, config).reflect(writer).boxed();
         let mut next = async || {
@@ -398,7 +403,7 @@ async fn bookmarks_tell_how_far_a_watch_has_come() {
     assert_eq!(end["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
     // A change of something else moves the place of this watch too.
     let other = json!({"metadata": {"name": "s"}});
-    let other = desk.ask(Method::POST, "/api/v1/namespaces/shop/secrets", other).await;
+    let other = desk.ask(Method::POST, "/api/v1/namespaces/default/secrets", other).await;
     let began = tokio::time::Instant::now();
     let bookmark = lines.next().await.expect("there is more");
     assert_eq!(bookmark["type"], "BOOKMARK");

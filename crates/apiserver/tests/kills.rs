@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use tracing_subscriber::{Layer, layer::SubscriberExt as _};
 
-const MAPS: &str = "/api/v1/namespaces/shop/configmaps";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const NAMES: u64 = 6;
 
 /// How the process is told where its file is, and the durable step at which it ends.
@@ -128,8 +128,10 @@ fn state_after(n: u64) -> Option<u64> {
 
 async fn ask(router: &Router, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
     let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+    let media =
+        if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
     let request = Request::builder().method(method).uri(path);
-    let request = request.header("content-type", "application/merge-patch+json");
+    let request = request.header("content-type", media);
     let request = request.body(body).expect("a sound request");
     let response = router.clone().oneshot(request).await.expect("it always answers");
     let code = response.status();

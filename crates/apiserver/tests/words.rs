@@ -20,6 +20,8 @@ fn visit(folder: &Path, n_files: &mut usize) {
             continue;
         }
         let text = fs::read_to_string(&path).expect("sources are text").to_lowercase();
+        // A field of service accounts.
+        let text = text.replace("imagepullsecrets", "");
         for word in FOREIGN {
             assert!(!text.contains(word), "{} says {word:?}", path.display());
         }

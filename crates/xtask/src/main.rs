@@ -1,5 +1,6 @@
 //! Automation for developers: `cargo xtask test`, `ci`, `tidy`, `bench`, `simulate`, `fuzz`.
 
+mod kube_assets;
 mod packages;
 mod run;
 mod tidy;
@@ -29,6 +30,12 @@ enum Task {
     Ci,
     /// Check the rules of the house that no compiler knows
     Tidy,
+    /// Build kubectl from the sources of Kubernetes, for machines that have none or an old one
+    KubeAssets {
+        /// Also build kube-apiserver, to compare with
+        #[arg(long)]
+        server: bool,
+    },
     /// Run the benchmarks, all or those whose name is given
     Bench { names: Vec<String> },
     /// Live many simulated lives of the loop; a failing one says how to live it again
@@ -63,6 +70,10 @@ fn perform(task: Task) -> Result<()> {
     match task {
         Task::Test { args } => test(&root, &args),
         Task::Ci => ci(&root),
+        Task::KubeAssets { server: false } => kube_assets::build(&root, &["kubectl"]),
+        Task::KubeAssets { server: true } => {
+            kube_assets::build(&root, &["kubectl", "kube-apiserver"])
+        }
         Task::Tidy => tidy::check(&root),
         Task::Bench { names } => run::benches(&root, &names),
         Task::Simulate { seeds, first } => run::simulate(&root, seeds, first),
@@ -72,6 +83,7 @@ fn perform(task: Task) -> Result<()> {
 
 fn test(root: &std::path::Path, args: &[String]) -> Result<()> {
     packages::install_missing()?;
+    kube_assets::ensure_kubectl(root)?;
     // The binary is built first: the end-to-end tests run it.
     run::cargo(root, &["build", "--package", "tagtide"])?;
     // All that fails is shown, not the first alone.

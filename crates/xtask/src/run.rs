@@ -31,6 +31,22 @@ pub(crate) fn program(program: &str, args: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Runs `program ARGS` in `folder`; its failure is an error that names the command.
+pub(crate) fn program_in(folder: &Path, program: &str, args: &[&str]) -> Result<()> {
+    say(&format!("+ {program} {}", args.join(" ")));
+    let status = Command::new(program)
+        .args(args)
+        .current_dir(folder)
+        // What is built runs in any container.
+        .env("CGO_ENABLED", "0")
+        .status()
+        .with_context(|| format!("starting {program}"))?;
+    if !status.success() {
+        bail!("`{program} {}` failed: {status}", args.join(" "));
+    }
+    Ok(())
+}
+
 /// Returns whether `program` is found on the path.
 pub(crate) fn has(program: &str) -> bool {
     let found = std::env::var_os("PATH").is_some_and(|path| {

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Schema;
+use crate::builtin;
 
 /// Paths of unknown fields that are told at most; the rest are removed in silence.
 const TOLD_MAX: usize = 100;
@@ -14,6 +15,9 @@ impl Schema {
     /// Removes unknown fields from an object; returns their paths.
     pub(crate) fn prune(&self, object: &mut Value) -> Vec<String> {
         let mut unknown = Vec::new();
+        if let Some(metadata) = object.get_mut("metadata") {
+            builtin::metadata().prune_value(metadata, "metadata", &mut unknown);
+        }
         if let Some(fields) = object.as_object_mut() {
             self.prune_fields(fields, "", true, &mut unknown);
         }

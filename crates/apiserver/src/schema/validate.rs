@@ -59,7 +59,7 @@ impl Schema {
         };
         if !fits {
             let detail = format!("{} must be of type {wanted}: {actual:?}", body(path));
-            let problem = Problem::Type { value: format!("{actual:?}"), detail };
+            let problem = Problem::Type { value: format!("{actual:?}"), detail, wanted };
             errors.push(FieldError::new(field(path), problem));
         }
         fits
@@ -105,7 +105,8 @@ impl Schema {
         {
             let value = Value::from(text).to_string();
             let detail = format!("{} must be of type {}: {value}", body(path), format.as_str());
-            errors.push(FieldError::new(field(path), Problem::Type { value, detail }));
+            let wanted = format.as_str();
+            errors.push(FieldError::new(field(path), Problem::Type { value, detail, wanted }));
         }
     }
 

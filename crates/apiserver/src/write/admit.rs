@@ -5,11 +5,12 @@ use std::sync::Arc;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
-use super::{Options, Part, is_definition};
+use super::{Options, Part, is_definition, metadata};
 use crate::{
-    definition, object,
+    builtin, definition, object,
     query::FieldValidation,
     resource::Resource,
+    schema::Shape,
     server::Api,
     status::{FieldError, Problem, Status},
     store::Key,
@@ -23,9 +24,6 @@ const NAME_SUFFIX: usize = 5;
 
 /// Bytes of the longest prefix of a generated name.
 const NAME_PREFIX_MAX: usize = 63 - NAME_SUFFIX;
-
-/// Bytes that all annotations of an object may have together.
-const ANNOTATIONS_MAX: usize = 256 << 10;
 
 /// Metadata that only the server sets.
 const SERVER_FIELDS: [&str; 6] = [
@@ -70,7 +68,8 @@ impl Api {
         } else {
             metadata.remove("namespace");
         }
-        check_metadata(resource, object)
+        check_metadata_types(resource, object)?;
+        metadata::check(resource, object)
     }
 
     /// Gives a new object what only the server can give.
@@ -81,7 +80,7 @@ impl Api {
             ));
         }
         let metadata = object::metadata_mut(object);
-        for field in SERVER_FIELDS.iter().chain(&["managedFields", "resourceVersion"]) {
+        for field in SERVER_FIELDS.iter().chain(&["resourceVersion"]) {
             metadata.remove(*field);
         }
         metadata.insert("uid".to_owned(), json!(self.uid()));
@@ -90,6 +89,7 @@ impl Api {
             metadata.insert("generation".to_owned(), json!(1));
         }
         if is_definition(resource) {
+            definition::complete(object);
             let status = definition::established(object, self.now());
             object::set_field(object, "status", Some(status));
         }
@@ -104,23 +104,6 @@ impl Api {
             object::set_field(object, "status", Some(json!({"phase": "Active"})));
         }
         Ok(())
-    }
-
-    /// Makes the namespace of a new object if it is missing: manifests often leave it out.
-    pub(super) fn ensure_namespace(&self, namespace: &str) -> Result<(), Status> {
-        let resource = self.resource("", "v1", "namespaces")?;
-        let key = (String::new(), namespace.to_owned());
-        if namespace.is_empty() || self.store.latest(&resource.id, &key).is_some() {
-            return Ok(());
-        }
-        let object =
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-        let options = Options { dry_run: false, validation: FieldValidation::Ignore };
-        match self.create(&resource, "", object, options) {
-            // Someone else was faster.
-            Err(status) if status.reason == "AlreadyExists" => Ok(()),
-            result => result.map(drop),
-        }
     }
 }
 
@@ -148,38 +131,53 @@ pub(super) fn check_type(resource: &Resource, object: &Value) -> Result<(), Stat
 }
 
 /// Removes unknown fields; returns warnings about them, or refuses them.
-pub(super) fn prune(
+pub(crate) fn prune(
     resource: &Resource,
     object: &mut Value,
-    validation: FieldValidation,
+    options: &Options,
 ) -> Result<Vec<String>, Status> {
-    let Some(schema) = &resource.schema else {
-        return Ok(Vec::new());
+    let unknown = match &resource.schema {
+        Some(schema) => schema.prune(object),
+        None => Vec::new(),
     };
-    let unknown = schema.prune(object);
-    let told = unknown.iter().map(|path| format!("unknown field \"{path}\""));
-    match validation {
+    let mut told = options.problems.clone();
+    told.extend(unknown.iter().map(|path| format!("unknown field {path:?}")));
+    match options.validation {
         FieldValidation::Ignore => Ok(Vec::new()),
-        FieldValidation::Warn => Ok(told.collect()),
-        FieldValidation::Strict if unknown.is_empty() => Ok(Vec::new()),
+        FieldValidation::Warn => Ok(told),
+        FieldValidation::Strict if told.is_empty() => Ok(Vec::new()),
         FieldValidation::Strict => {
-            let (kind, version) = (&resource.kind, &resource.version);
-            let told: Vec<String> = told.collect();
-            Err(Status::bad_request(format!(
-                "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {}",
-                told.join(", ")
-            )))
+            Err(undecodable(resource, &format!("strict decoding error: {}", told.join(", "))))
         }
     }
 }
 
+/// Returns the answer to an object that cannot be read as one of its kind.
+fn undecodable(resource: &Resource, why: &str) -> Status {
+    let (kind, version) = (&resource.kind, &resource.version);
+    Status::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
+    ))
+}
+
+/// Takes the owners of an object's fields out of it.
+pub(super) fn take_managed_fields(object: &mut Value) -> Option<Value> {
+    object::metadata_mut(object).remove("managedFields").filter(|fields| !fields.is_null())
+}
+
 /// Fills in what a schema, or the kind itself, has defaults for.
 pub(super) fn complete(resource: &Resource, object: &mut Value) -> Result<(), Status> {
+    if let Some(metadata) = object.get_mut("metadata") {
+        builtin::metadata().default(metadata);
+    }
     if let Some(schema) = &resource.schema {
         schema.default(object);
     }
     if resource.group.is_empty() && resource.kind == "Secret" {
         complete_secret(resource, object)?;
+    }
+    if is_definition(resource) {
+        definition::complete(object);
     }
     Ok(())
 }
@@ -195,6 +193,10 @@ pub(super) fn validate(
         Some(schema) => schema.validate(object),
         None => Vec::new(),
     };
+    if resource.is_builtin {
+        check_types(resource, &errors)?;
+        errors.extend(builtin::check(resource, object, old));
+    }
     if is_definition(resource)
         && let Err(problems) = definition::compile(object)
     {
@@ -209,6 +211,67 @@ pub(super) fn validate(
         }
     }
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid(resource, name, &errors)) }
+}
+
+/// Refuses an object of a built-in kind whose fields have the wrong types: it cannot even be read.
+fn check_types(resource: &Resource, errors: &[FieldError]) -> Result<(), Status> {
+    let shape = Shape::Root(resource.schema.as_deref());
+    refuse_types(resource, &resource.kind, shape, errors)
+}
+
+/// Refuses an object whose metadata has the wrong types.
+fn check_metadata_types(resource: &Resource, object: &Value) -> Result<(), Status> {
+    let metadata = &object["metadata"];
+    let errors = builtin::metadata().validate(metadata);
+    refuse_types(resource, "ObjectMeta", Shape::Of(builtin::metadata()), &errors)
+}
+
+fn refuse_types(
+    resource: &Resource,
+    owner: &str,
+    shape: Shape<'_>,
+    errors: &[FieldError],
+) -> Result<(), Status> {
+    for error in errors {
+        if let Problem::Type { value, wanted, .. } = &error.problem {
+            let actual = match value.trim_matches('"') {
+                "boolean" => "bool",
+                "integer" => "number",
+                other => other,
+            };
+            let wanted = match *wanted {
+                "boolean" => "bool",
+                "integer" => "int64",
+                "date-time" => "time.Time",
+                other => other,
+            };
+            let field = struct_field(shape, &error.field);
+            return Err(undecodable(
+                resource,
+                &format!(
+                    "json: cannot unmarshal {actual} into Go struct field {owner}{field} of type {wanted}"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the part of a path that names fields: neither indexes nor the keys of maps.
+fn struct_field(mut shape: Shape<'_>, path: &str) -> String {
+    let mut field = String::new();
+    for part in path.split('.') {
+        let (name, index) = part.split_once('[').map_or((part, false), |(name, _)| (name, true));
+        if !shape.names(name) {
+            break;
+        }
+        field += &format!(".{name}");
+        shape = shape.field(name);
+        if index {
+            shape = shape.item();
+        }
+    }
+    field
 }
 
 /// Makes the successor of an object: what may change comes from `new`, the rest stays.
@@ -235,9 +298,16 @@ pub(super) fn succeed(
         }
     }
     object::keep(&mut new, old, "resourceVersion");
-    object::metadata_mut(&mut new).remove("managedFields");
     complete(resource, &mut new)?;
-    check_metadata(resource, &new)?;
+    if is_definition(resource) {
+        let errors = definition::changed(old, &new);
+        if !errors.is_empty() {
+            return Err(Status::invalid(resource, &key.1, &errors));
+        }
+        definition::refresh(&mut new);
+    }
+    check_metadata_types(resource, &new)?;
+    metadata::check(resource, &new)?;
     check_finalizers(resource, old, &new)?;
     validate(resource, &new, Some(old))?;
     let is_wanted_otherwise =
@@ -311,72 +381,6 @@ fn check_finalizers(resource: &Resource, old: &Value, new: &Value) -> Result<(),
     Err(Status::invalid(resource, object::name(new), &[error]))
 }
 
-/// Checks name, labels and annotations.
-fn check_metadata(resource: &Resource, object: &Value) -> Result<(), Status> {
-    let mut errors = Vec::new();
-    let name = object::name(object);
-    if name.is_empty() {
-        let detail = "name or generateName is required".to_owned();
-        errors.push(FieldError::new("metadata.name", Problem::Required(detail)));
-    } else if !is_subdomain(name) {
-        let detail = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-        errors.push(FieldError::invalid("metadata.name", &json!(name), detail));
-    }
-    for (_, value) in texts(object, "labels", &mut errors) {
-        if !is_label_value(value) {
-            let detail = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-            errors.push(FieldError::invalid("metadata.labels", &json!(value), detail));
-        }
-    }
-    let n_bytes: usize =
-        texts(object, "annotations", &mut errors).iter().map(|(k, v)| k.len() + v.len()).sum();
-    if n_bytes > ANNOTATIONS_MAX {
-        let problem = Problem::TooLong(ANNOTATIONS_MAX as u64);
-        errors.push(FieldError::new("metadata.annotations", problem));
-    }
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(resource, name, &errors)) }
-}
-
-/// Returns the pairs of a map of texts in the metadata.
-fn texts<'a>(
-    object: &'a Value,
-    field: &str,
-    errors: &mut Vec<FieldError>,
-) -> Vec<(&'a str, &'a str)> {
-    let map = object::metadata(object).and_then(|m| m.get(field)).and_then(Value::as_object);
-    let mut pairs = Vec::new();
-    for (key, value) in map.into_iter().flatten() {
-        match value.as_str() {
-            Some(text) => pairs.push((key.as_str(), text)),
-            None => errors.push(FieldError::invalid(
-                format!("metadata.{field}.{key}"),
-                value,
-                "must be a string",
-            )),
-        }
-    }
-    pairs
-}
-
-fn is_subdomain(name: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    name.len() <= 253
-        && name.split('.').all(|label| {
-            !label.is_empty()
-                && label.bytes().all(is_inner)
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        })
-}
-
-fn is_label_value(value: &str) -> bool {
-    let is_edge = |byte: Option<u8>| byte.is_none_or(|byte| byte.is_ascii_alphanumeric());
-    value.len() <= 63
-        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-        && is_edge(value.bytes().next())
-        && is_edge(value.bytes().next_back())
-}
-
 /// Moves `stringData` into `data`, and checks that.
 fn complete_secret(resource: &Resource, object: &mut Value) -> Result<(), Status> {
     let Some(secret) = object.as_object_mut() else {
@@ -399,10 +403,7 @@ fn complete_secret(resource: &Resource, object: &mut Value) -> Result<(), Status
         let is_base64 =
             value.is_null() || value.as_str().is_some_and(|v| STANDARD.decode(v).is_ok());
         if !is_base64 {
-            let (kind, version) = (&resource.kind, &resource.version);
-            return Err(Status::bad_request(format!(
-                "{kind} in version {version:?} cannot be handled as a {kind}: data.{key} is not base64"
-            )));
+            return Err(undecodable(resource, &format!("data.{key} is not base64")));
         }
     }
     Ok(())

@@ -1,0 +1,106 @@
+//! OpenAPI documents of what is served: version 3 for each group and version, version 2 for all.
+//!
+//! Clients read three things from them: what objects look like, which parameters an operation
+//! takes, and which patches a kind understands.
+
+mod operations;
+mod schemas;
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, header};
+use serde_json::{Map, Value, json};
+
+use crate::{form::media_types, resource::Resource, server::Api, status::Status};
+
+/// Time for which a document may be kept whose address names its content.
+const KEPT: &str = "public, immutable";
+
+/// Which version of OpenAPI a document is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    Two,
+    Three,
+}
+
+/// Returns the answer to a path of OpenAPI, `None` if it is none.
+pub(crate) fn answer(
+    api: &Api,
+    path: &str,
+    headers: &HeaderMap,
+) -> Option<Result<Response, Status>> {
+    match path {
+        "/openapi/v2" => Some(if takes_json(headers) {
+            Ok(Json(document(&api.table.read().all(), Dialect::Two)).into_response())
+        } else {
+            Err(Status::not_acceptable())
+        }),
+        "/openapi/v3" | "/openapi/v3/" => {
+            Some(Ok(Json(index(&api.table.read().all())).into_response()))
+        }
+        _ => path.strip_prefix("/openapi/v3/").map(|group_version| {
+            let groups = by_path(&api.table.read().all());
+            let resources = groups.get(group_version).ok_or_else(Status::no_such_path)?;
+            let mut response = Json(document(resources, Dialect::Three)).into_response();
+            let kept = HeaderValue::from_static(KEPT);
+            response.headers_mut().insert(header::CACHE_CONTROL, kept);
+            Ok(response)
+        }),
+    }
+}
+
+fn takes_json(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_none_or(|accept| media_types(accept).any(|media| media.takes_json()))
+}
+
+/// Returns where the document of each group and version is; the address changes with its content.
+fn index(resources: &[Arc<Resource>]) -> Value {
+    let mut paths = Map::new();
+    for (path, resources) in by_path(resources) {
+        let mut hasher = DefaultHasher::new();
+        document(&resources, Dialect::Three).to_string().hash(&mut hasher);
+        let address = format!("/openapi/v3/{path}?hash={:016X}", hasher.finish());
+        paths.insert(path, json!({"serverRelativeURL": address}));
+    }
+    json!({"paths": paths})
+}
+
+/// Returns the resources of each group and version under the path at which they are served.
+fn by_path(resources: &[Arc<Resource>]) -> BTreeMap<String, Vec<Arc<Resource>>> {
+    let mut groups: BTreeMap<String, Vec<Arc<Resource>>> = BTreeMap::new();
+    for resource in resources {
+        let path = operations::root(resource).trim_start_matches('/').to_owned();
+        groups.entry(path).or_default().push(Arc::clone(resource));
+    }
+    groups
+}
+
+fn document(resources: &[Arc<Resource>], dialect: Dialect) -> Value {
+    let mut paths = Map::new();
+    let mut definitions = schemas::shared(dialect);
+    for resource in resources {
+        operations::add(resource, dialect, &mut paths);
+        schemas::add(resource, dialect, &mut definitions);
+    }
+    let info = json!({"title": "Kubernetes", "version": "v1.35.0"});
+    match dialect {
+        Dialect::Two => json!({
+            "swagger": "2.0",
+            "info": info,
+            "paths": paths,
+            "definitions": definitions,
+        }),
+        Dialect::Three => json!({
+            "openapi": "3.0.0",
+            "info": info,
+            "paths": paths,
+            "components": {"schemas": definitions},
+        }),
+    }
+}
