@@ -44,15 +44,18 @@ impl Cluster {
             },
         };
         let (labels, spec) = (&object.metadata.labels, &object.data["spec"]);
-        if labels.as_ref().is_none_or(|labels| labels.is_empty())
-            == existing.metadata.labels.as_ref().is_none_or(|labels| labels.is_empty())
-            && labels.as_ref().is_none_or(|_| *labels == existing.metadata.labels)
-            && is_same(spec, &existing.data["spec"])
-        {
+        // No labels and an empty set of them are the same.
+        let has_labels = labels.clone().unwrap_or_default()
+            == existing.metadata.labels.clone().unwrap_or_default();
+        let has_spec = is_same(spec, &existing.data["spec"]);
+        if has_labels && has_spec {
             return Ok(Upserted::Unchanged);
         }
-        existing.metadata.labels.clone_from(labels);
-        existing.data["spec"] = spec.clone();
+        existing.metadata.labels = labels.clone().filter(|labels| !labels.is_empty());
+        // What means the same stays as it is written: another generation would be reconciled.
+        if !has_spec {
+            existing.data["spec"] = spec.clone();
+        }
         existing.metadata.managed_fields = None;
         api.replace(name, &post(), &existing).await?;
         Ok(Upserted::Updated)

@@ -27,7 +27,7 @@ pub(crate) async fn resolve(
     let Some(user) = user_of(kubeconfig, connection) else { return Ok(()) };
     let Some(exec) = user.exec.take() else { return Ok(()) };
     // A token that is typed needs no other.
-    if !connection.token.is_empty() {
+    if connection.token.as_ref().is_some_and(|token| !token.expose().is_empty()) {
         return Ok(());
     }
     let name = exec.command.clone().unwrap_or_default();

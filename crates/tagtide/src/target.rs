@@ -165,7 +165,8 @@ impl<'a> Target<'a> {
             config.auth_info.client_key = Some(file);
             config.auth_info.client_key_data = None;
         }
-        if let Some(token) = non_empty(&connection.token) {
+        let token = connection.token.as_ref().and_then(|token| non_empty(token.expose()));
+        if let Some(token) = token {
             config.auth_info.token = Some(token.into());
             config.auth_info.token_file = None;
         }

@@ -6,5 +6,6 @@ mod verbs {
     mod create;
     mod replay;
     mod targets;
+    mod texts;
     pub(crate) mod world;
 }

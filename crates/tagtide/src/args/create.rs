@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use golang::time::Duration;
+use net::Secret;
 
 use super::flux::{Connection, Names};
 
@@ -186,8 +187,8 @@ pub(crate) struct CreateGit {
     #[arg(long, value_name = "strings")]
     pub(crate) ignore_paths: Vec<String>,
     /// basic authentication password
-    #[arg(short, long, value_name = "string", default_value_t)]
-    pub(crate) password: String,
+    #[arg(short, long, value_name = "string", default_value = "")]
+    pub(crate) password: Secret<String>,
     /// path to a passwordless private key file used for authenticating to the Git SSH server
     #[arg(long, value_name = "string", default_value_t)]
     pub(crate) private_key_file: String,
@@ -249,14 +250,14 @@ pub(crate) struct SecretGit {
     #[command(flatten)]
     pub(crate) names: Names,
     /// bearer authentication token
-    #[arg(long, value_name = "string", default_value_t)]
-    pub(crate) bearer_token: String,
+    #[arg(long, value_name = "string", default_value = "")]
+    pub(crate) bearer_token: Secret<String>,
     /// path to TLS CA certificate file used for validating self-signed certificates
     #[arg(long, value_name = "string", default_value_t)]
     pub(crate) ca_crt_file: String,
     /// basic authentication password
-    #[arg(short, long, value_name = "string", default_value_t)]
-    pub(crate) password: String,
+    #[arg(short, long, value_name = "string", default_value = "")]
+    pub(crate) password: Secret<String>,
     /// path to a passwordless private key file used for authenticating to the Git SSH server
     #[arg(long, value_name = "string", default_value_t)]
     pub(crate) private_key_file: String,
@@ -299,8 +300,8 @@ pub(crate) struct SecretHelm {
     #[arg(long, value_name = "string", default_value_t)]
     pub(crate) ca_crt_file: String,
     /// basic authentication password
-    #[arg(short, long, value_name = "string", default_value_t)]
-    pub(crate) password: String,
+    #[arg(short, long, value_name = "string", default_value = "")]
+    pub(crate) password: Secret<String>,
     /// TLS authentication cert file path
     #[arg(long, value_name = "string", default_value_t)]
     pub(crate) tls_crt_file: String,
@@ -317,8 +318,8 @@ pub(crate) struct SecretOci {
     #[command(flatten)]
     pub(crate) names: Names,
     /// basic authentication password
-    #[arg(short, long, value_name = "string", default_value_t)]
-    pub(crate) password: String,
+    #[arg(short, long, value_name = "string", default_value = "")]
+    pub(crate) password: Secret<String>,
     /// oci repository address e.g ghcr.io/acme/charts
     #[arg(long, value_name = "string", default_value_t)]
     pub(crate) url: String,
@@ -335,8 +336,8 @@ pub(crate) struct SecretProxy {
     #[arg(long, value_name = "string", default_value_t)]
     pub(crate) address: String,
     /// basic authentication password
-    #[arg(short, long, value_name = "string", default_value_t)]
-    pub(crate) password: String,
+    #[arg(short, long, value_name = "string", default_value = "")]
+    pub(crate) password: Secret<String>,
     /// basic authentication username
     #[arg(short, long, value_name = "string", default_value_t)]
     pub(crate) username: String,

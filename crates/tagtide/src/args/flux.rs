@@ -5,6 +5,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use golang::time::Duration;
+use net::Secret;
 
 use super::create::Create;
 
@@ -97,8 +98,8 @@ pub(crate) struct Connection {
     #[arg(long, global = true, value_name = "string", default_value_t)]
     pub(crate) tls_server_name: String,
     /// Bearer token for authentication to the API server
-    #[arg(long, global = true, value_name = "string", default_value_t)]
-    pub(crate) token: String,
+    #[arg(long, global = true, value_name = "string")]
+    pub(crate) token: Option<Secret<String>>,
     /// The name of the kubeconfig user to use
     #[arg(long, global = true, value_name = "string", default_value_t)]
     pub(crate) user: String,

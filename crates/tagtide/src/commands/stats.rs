@@ -1,29 +1,31 @@
 //! `stats`: how many objects of each kind work, fail and rest, and what sources store.
 
 use anyhow::Result;
-use api::Kind;
-use cluster::{Selection, kstatus};
+use cluster::kstatus;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::core::GroupVersionKind;
 
 use crate::args::flux::Stats;
 use crate::console::Console;
 use crate::error::Outcome;
 use crate::{kinds, table};
 
-/// Flux's reconcilers, in its order; those that are not ours have no objects here.
-const RECONCILERS: [(&str, Option<Kind>); 13] = [
-    ("GitRepository", Some(Kind::GitRepository)),
-    ("OCIRepository", None),
-    ("HelmRepository", None),
-    ("HelmChart", None),
-    ("Bucket", None),
-    ("Kustomization", None),
-    ("HelmRelease", None),
-    ("Alert", None),
-    ("Provider", None),
-    ("Receiver", None),
-    ("ImageUpdateAutomation", Some(Kind::ImageUpdateAutomation)),
-    ("ImagePolicy", Some(Kind::ImagePolicy)),
-    ("ImageRepository", Some(Kind::ImageRepository)),
+/// Flux's reconcilers, in its order: group, version, kind and plural. Those that an API does not have count nothing.
+const RECONCILERS: [(&str, &str, &str, &str); 13] = [
+    ("source.toolkit.fluxcd.io", "v1", "GitRepository", "gitrepositories"),
+    ("source.toolkit.fluxcd.io", "v1", "OCIRepository", "ocirepositories"),
+    ("source.toolkit.fluxcd.io", "v1", "HelmRepository", "helmrepositories"),
+    ("source.toolkit.fluxcd.io", "v1", "HelmChart", "helmcharts"),
+    ("source.toolkit.fluxcd.io", "v1", "Bucket", "buckets"),
+    ("kustomize.toolkit.fluxcd.io", "v1", "Kustomization", "kustomizations"),
+    ("helm.toolkit.fluxcd.io", "v2", "HelmRelease", "helmreleases"),
+    ("notification.toolkit.fluxcd.io", "v1beta3", "Alert", "alerts"),
+    ("notification.toolkit.fluxcd.io", "v1beta3", "Provider", "providers"),
+    ("notification.toolkit.fluxcd.io", "v1", "Receiver", "receivers"),
+    ("image.toolkit.fluxcd.io", "v1", "ImageUpdateAutomation", "imageupdateautomations"),
+    ("image.toolkit.fluxcd.io", "v1", "ImagePolicy", "imagepolicies"),
+    ("image.toolkit.fluxcd.io", "v1", "ImageRepository", "imagerepositories"),
 ];
 
 #[derive(Default)]
@@ -38,20 +40,21 @@ struct Counts {
 pub(crate) async fn run(stats: &Stats, console: &Console<'_>) -> Result<Outcome> {
     let namespace = console.checked_namespace()?;
     let cluster = console.cluster().await?;
-    let selection = Selection {
-        namespace: (!stats.all_namespaces).then_some(&namespace),
-        ..Selection::default()
-    };
     let mut rows = Vec::new();
-    for (name, kind) in RECONCILERS {
+    for (group, version, kind, plural) in RECONCILERS {
+        let gvk = GroupVersionKind::gvk(group, version, kind);
+        let resource = ApiResource::from_gvk_with_plural(&gvk, plural);
+        let client = cluster.client().clone();
+        let api: Api<DynamicObject> = match stats.all_namespaces {
+            true => Api::all_with(client, &resource),
+            false => Api::namespaced_with(client, &namespace, &resource),
+        };
         let mut counts = Counts::default();
-        if let Some(kind) = kind {
-            // As in Flux, what cannot be listed counts as nothing.
-            for object in cluster.list(kind, &selection).await.unwrap_or_default() {
-                counts.add(&serde_json::to_value(object)?);
-            }
+        // As in Flux, what cannot be listed counts as nothing.
+        for object in cluster.list_all(&api, ListParams::default()).await.unwrap_or_default() {
+            counts.add(&serde_json::to_value(object)?);
         }
-        rows.push(counts.row(name));
+        rows.push(counts.row(kind));
     }
     let header = ["Reconcilers", "Running", "Failing", "Suspended", "Storage"];
     console.ui.data(&table::render(&header, &rows))?;

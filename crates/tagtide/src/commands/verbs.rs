@@ -1,6 +1,8 @@
 //! Flux's verbs: each has a file of its own beside this one.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
 
 use crate::args::flux::Verb;
 use crate::commands::{
@@ -10,8 +12,24 @@ use crate::commands::{
 use crate::console::Console;
 use crate::error::Outcome;
 
-/// Runs a verb.
+/// How much later a verb is ended than its own waits are.
+const GRACE: Duration = Duration::from_secs(1);
+/// `check` gives every controller the time that other verbs have in all; this many may be late.
+const LATE_CONTROLLERS: u32 = 8;
+
+/// Runs a verb, for no longer than it may take.
 pub(crate) async fn run(verb: &Verb, console: &Console<'_>) -> Result<Outcome> {
+    let timeout = match verb {
+        Verb::Check(_) => console.timeout().saturating_mul(LATE_CONTROLLERS),
+        _ => console.timeout(),
+    };
+    // What a verb itself waits for ends with words of its own.
+    let timeout = timeout.saturating_add(GRACE);
+    let ended = tokio::time::timeout(timeout, perform(verb, console)).await;
+    ended.unwrap_or_else(|_| bail!("context deadline exceeded"))
+}
+
+async fn perform(verb: &Verb, console: &Console<'_>) -> Result<Outcome> {
     match verb {
         Verb::Check(check) => check::run(check, console).await,
         Verb::Completion(completion) => completion::run(completion, console),

@@ -119,9 +119,10 @@ fn credentials(
     if scheme == "http" {
         work.console.warning("insecure configuration: credentials configured for an HTTP URL")?;
     }
-    if !args.username.is_empty() && !args.password.is_empty() {
+    let password = args.password.expose();
+    if !args.username.is_empty() && !password.is_empty() {
         entries.push(("username", args.username.clone()));
-        entries.push(("password", args.password.clone()));
+        entries.push(("password", password.clone()));
     }
     if scheme == "https" && !args.ca_file.is_empty() {
         let ca = read_file(&args.ca_file).context("unable to read TLS CA file")?;

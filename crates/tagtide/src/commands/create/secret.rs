@@ -122,20 +122,21 @@ fn git(args: &SecretGit, work: &Work<'_>) -> Result<Made> {
         b"http" | b"https" => {}
         _ => scheme_of(&args.url).map(drop)?,
     }
-    let has_user = !args.username.is_empty() && !args.password.is_empty();
-    if !has_user && args.bearer_token.is_empty() {
+    let (password, token) = (args.password.expose(), args.bearer_token.expose());
+    let has_user = !args.username.is_empty() && !password.is_empty();
+    if !has_user && token.is_empty() {
         bail!("for Git over HTTP/S the username and password, or a bearer token is required");
     }
-    if has_user && !args.bearer_token.is_empty() {
+    if has_user && !token.is_empty() {
         bail!("user credentials and bearer token cannot be used together");
     }
     let mut entries = Entries::new();
     if has_user {
         entries.push(("username", args.username.clone()));
-        entries.push(("password", args.password.clone()));
+        entries.push(("password", password.clone()));
     }
-    if !args.bearer_token.is_empty() {
-        entries.push(("bearerToken", args.bearer_token.clone()));
+    if !token.is_empty() {
+        entries.push(("bearerToken", token.clone()));
     }
     let ca = read(&args.ca_crt_file, "unable to read TLS CA file")?;
     entries.extend(ca.map(|ca| ("ca.crt", text(&ca))));
@@ -178,7 +179,8 @@ fn helm(args: &SecretHelm, work: &Work<'_>) -> Result<Made> {
     if certificate.is_some() || key.is_some() {
         return tls_entries("helm", certificate, key, ca);
     }
-    if args.username.is_empty() && args.password.is_empty() {
+    let password = args.password.expose();
+    if args.username.is_empty() && password.is_empty() {
         return match ca {
             Some(ca) => tls_entries("helm", None, None, Some(ca)),
             None => Ok(Made {
@@ -190,7 +192,7 @@ fn helm(args: &SecretHelm, work: &Work<'_>) -> Result<Made> {
         };
     }
     let mut entries = Entries::new();
-    for (key, value) in [("username", &args.username), ("password", &args.password)] {
+    for (key, value) in [("username", &args.username), ("password", password)] {
         if value.is_empty() {
             bail!("{key} is required");
         }
@@ -206,8 +208,8 @@ fn helm(args: &SecretHelm, work: &Work<'_>) -> Result<Made> {
 }
 
 fn oci(args: &SecretOci) -> Result<Made> {
-    let required =
-        [("--url", &args.url), ("--username", &args.username), ("--password", &args.password)];
+    let password = args.password.expose();
+    let required = [("--url", &args.url), ("--username", &args.username), ("--password", password)];
     for (flag, value) in required {
         if value.is_empty() {
             bail!("{flag} is required");
@@ -215,8 +217,8 @@ fn oci(args: &SecretOci) -> Result<Made> {
     }
     Reference::parse(&args.url, Reading::Weak)
         .map_err(|error| anyhow!("error parsing url: '{error}'"))?;
-    let auth = STANDARD.encode(format!("{}:{}", args.username, args.password));
-    let [url, username, password] = [&args.url, &args.username, &args.password].map(|v| quoted(v));
+    let auth = STANDARD.encode(format!("{}:{password}", args.username));
+    let [url, username, password] = [&args.url, &args.username, password].map(|v| quoted(v));
     let config = format!(
         "{{\n  \"auths\": {{\n    {url}: {{\n      \"username\": {username},\n      \
          \"password\": {password},\n      \"auth\": \"{auth}\"\n    }}\n  }}\n}}"
@@ -235,7 +237,7 @@ fn proxy(args: &SecretProxy, work: &Work<'_>) -> Result<Made> {
         bail!("address is required");
     }
     Url::parse(args.address.as_bytes()).context("invalid proxy address")?;
-    let optional = [("username", &args.username), ("password", &args.password)];
+    let optional = [("username", &args.username), ("password", args.password.expose())];
     let given = optional.into_iter().filter(|(_, value)| !value.is_empty());
     let mut entries = vec![("address", args.address.clone())];
     entries.extend(given.map(|(key, value)| (key, value.clone())));
