@@ -104,6 +104,9 @@ pub enum RemoteError {
     /// A pack that passed the screen and still could not be used.
     #[error("the received pack cannot be indexed: {0}")]
     Index(String),
+    /// What is to be sent was not made in time.
+    #[error("the pack to be sent was not written in time")]
+    Late,
     /// The reply could not be spooled.
     #[error("cannot keep the server's reply")]
     Spool(#[source] io::Error),
@@ -209,6 +212,7 @@ impl RemoteError {
             | RemoteError::Limit { .. }
             | RemoteError::Screen(_)
             | RemoteError::Index(_)
+            | RemoteError::Late
             | RemoteError::Spool(_) => false,
         }
     }

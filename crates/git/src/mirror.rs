@@ -1,5 +1,6 @@
 //! Kept bare mirrors: fetched only when a tip moved, dropped and made anew when damaged or overgrown.
 
+pub(crate) mod packs;
 pub(crate) mod store;
 
 use std::{
@@ -21,7 +22,7 @@ use crate::{
     error::{GitError, RemoteError},
     lane::Lanes,
     limits::Limits,
-    mirror::store::{IngestError, Store},
+    mirror::{packs::IngestError, store::Store},
     objects::ObjectError,
     pool::{GivenUp, Pool},
     reference::{self, CommitId, RefName, Reference, RemoteRef, Resolved},
@@ -416,7 +417,7 @@ impl Mirror {
     ) -> Result<(), GitError> {
         let reply = remote.fetch(listing, &wants).await.map_err(GitError::remote(&self.url))?;
         let (store, limits, tips) = (Arc::clone(store), self.core.limits.clone(), tips.to_vec());
-        let ingest = move |stop| store.ingest(&reply, &tips, &limits, &stop);
+        let ingest = move |stop| store.ingest(reply, &tips, &limits, &stop);
         match self.blocking(remote.deadline(), ingest).await? {
             Ok(()) => Ok(()),
             Err(IngestError::Remote(error)) => Err(GitError::remote(&self.url)(error)),

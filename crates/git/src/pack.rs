@@ -1,8 +1,6 @@
 //! Writes the small packs that carry our commits, with deltas against what the server has.
 
-use std::io::Write;
-
-use flate2::{Compression, write::ZlibEncoder};
+use flate2::{Compress, Compression, FlushCompress, Status};
 use gix::{ObjectId, objs::Kind};
 use sha1::{Digest, Sha1};
 
@@ -18,20 +16,25 @@ pub(crate) struct Outgoing<'a> {
 const DELTA_BYTES_MIN: usize = 96;
 
 /// Returns a pack of these objects.
-pub(crate) fn write_pack<'a>(objects: impl ExactSizeIterator<Item = Outgoing<'a>>) -> Vec<u8> {
+pub(crate) fn write_pack<'a>(
+    objects: impl ExactSizeIterator<Item = Outgoing<'a>>,
+    compression: Compression,
+) -> Vec<u8> {
     let mut pack = Vec::with_capacity(1024);
     pack.extend_from_slice(b"PACK\0\0\0\x02");
     let n_objects = u32::try_from(objects.len()).expect("we make far fewer objects than 2^32");
     pack.extend_from_slice(&n_objects.to_be_bytes());
+    // One for all: its tables are much larger than most objects.
+    let mut zlib = Compress::new(compression, true);
     for object in objects {
-        write_entry(&mut pack, &object);
+        write_entry(&mut pack, &object, &mut zlib);
     }
     let checksum = Sha1::digest(&pack);
     pack.extend_from_slice(&checksum);
     pack
 }
 
-fn write_entry(pack: &mut Vec<u8>, object: &Outgoing<'_>) {
+fn write_entry(pack: &mut Vec<u8>, object: &Outgoing<'_>, zlib: &mut Compress) {
     let delta = object
         .base
         .filter(|_| object.data.len() >= DELTA_BYTES_MIN)
@@ -41,7 +44,7 @@ fn write_entry(pack: &mut Vec<u8>, object: &Outgoing<'_>) {
         Some((id, delta)) => {
             write_kind_and_size(pack, 7, delta.len());
             pack.extend_from_slice(id.as_slice());
-            deflate(pack, &delta);
+            deflate(pack, &delta, zlib);
         }
         None => {
             let kind = match object.kind {
@@ -51,7 +54,7 @@ fn write_entry(pack: &mut Vec<u8>, object: &Outgoing<'_>) {
                 Kind::Tag => 4,
             };
             write_kind_and_size(pack, kind, object.data.len());
-            deflate(pack, object.data);
+            deflate(pack, object.data, zlib);
         }
     }
 }
@@ -67,9 +70,18 @@ fn write_kind_and_size(pack: &mut Vec<u8>, kind: u8, size: usize) {
     pack.push(byte);
 }
 
-fn deflate(pack: &mut Vec<u8>, data: &[u8]) {
-    let mut encoder = ZlibEncoder::new(pack, Compression::default());
-    encoder.write_all(data).and_then(|()| encoder.finish().map(|_| ())).expect("a Vec takes all");
+fn deflate(pack: &mut Vec<u8>, mut data: &[u8], zlib: &mut Compress) {
+    zlib.reset();
+    loop {
+        // Deflated data is at most a little longer than what it is made from.
+        pack.reserve(data.len() + 64);
+        let before = zlib.total_in();
+        let status = zlib.compress_vec(data, pack, FlushCompress::Finish);
+        data = &data[(zlib.total_in() - before) as usize..];
+        if status.expect("a whole object is given at once") == Status::StreamEnd {
+            return;
+        }
+    }
 }
 
 /// Returns a delta that makes `new` from `old`.

@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
+use flate2::Compression;
 use gix::ObjectId;
+use tokio::time::Instant;
 
 use crate::{
     access::Access,
@@ -21,6 +23,7 @@ use crate::{
     objects::{Objects, Staged},
     pack::{self, Outgoing},
     pkt,
+    pool::{GivenUp, Pool},
     reference::{self, CommitId, RefName},
     transport::{AGENT, PushReply, Remote},
 };
@@ -49,30 +52,30 @@ pub struct Update {
     pub new: Option<CommitId>,
 }
 
-/// Packs with the objects of a push, with and without deltas against what the server has.
+/// The objects of a push, and a pack of them with deltas against what the server has.
 pub(crate) struct Packs {
     thin: Vec<u8>,
-    whole: Vec<u8>,
+    objects: Arc<[Staged]>,
 }
 
 impl Packs {
     /// Returns packs without objects, for commits the server has.
     pub(crate) fn empty() -> Packs {
-        let empty = pack::write_pack(std::iter::empty());
-        Packs { thin: empty.clone(), whole: empty }
+        Packs { thin: whole_pack(&[], Compression::default()), objects: Arc::new([]) }
     }
 
     /// Returns packs of these commits. Reads bases from the mirror.
     pub(crate) fn of(commits: &[Commit], objects: &mut Objects) -> Packs {
         let mut seen = HashSet::new();
-        let staged: Vec<&Staged> = commits
+        let staged: Arc<[Staged]> = commits
             .iter()
             .flat_map(|commit| &commit.objects)
             .filter(|staged| seen.insert(staged.id))
+            .cloned()
             .collect();
-        let ours: HashMap<ObjectId, &Staged> = staged.iter().map(|s| (s.id, *s)).collect();
+        let ours: HashMap<ObjectId, &Staged> = staged.iter().map(|s| (s.id, s)).collect();
         let mut bases: HashMap<ObjectId, Arc<[u8]>> = HashMap::new();
-        for object in &staged {
+        for object in &*staged {
             let Some(base) = object.base else { continue };
             if let Some(ours) = ours.get(&base) {
                 bases.insert(base, Arc::clone(&ours.data));
@@ -80,15 +83,32 @@ impl Packs {
                 bases.insert(base, data.into());
             }
         }
-        let outgoing = |thin: bool| {
-            pack::write_pack(staged.iter().map(|object| Outgoing {
-                kind: object.kind,
-                data: &object.data,
-                base: object.base.filter(|_| thin).and_then(|id| Some((id, &**bases.get(&id)?))),
-            }))
-        };
-        Packs { thin: outgoing(true), whole: outgoing(false) }
+        let outgoing = staged.iter().map(|object| Outgoing {
+            kind: object.kind,
+            data: &object.data,
+            base: object.base.and_then(|id| Some((id, &**bases.get(&id)?))),
+        });
+        Packs { thin: pack::write_pack(outgoing, Compression::default()), objects: staged }
     }
+
+    /// Returns the objects of the push, each once.
+    pub(crate) fn into_objects(self) -> Arc<[Staged]> {
+        self.objects
+    }
+
+    /// Returns a pack without deltas, which few servers want: it is made when one does.
+    async fn whole(&self, pool: &Pool, deadline: Instant) -> Result<Vec<u8>, RemoteError> {
+        let objects = Arc::clone(&self.objects);
+        let writing = pool.run(deadline, move |_| whole_pack(&objects, Compression::default()));
+        writing.await.map_err(|GivenUp| RemoteError::Late)
+    }
+}
+
+/// Returns a pack of these objects without deltas.
+pub(crate) fn whole_pack(objects: &[Staged], compression: Compression) -> Vec<u8> {
+    let outgoing =
+        objects.iter().map(|object| Outgoing { kind: object.kind, data: &object.data, base: None });
+    pack::write_pack(outgoing, compression)
 }
 
 /// What became of one update.
@@ -132,7 +152,8 @@ impl Mirror {
         for send in 1..=SENDS_MAX {
             // A push spools nothing.
             let remote = self.remote(access, self.deadline(access), PathBuf::new());
-            let error = match send_adapted(&remote, update, options, packs).await {
+            let pool = &self.core().pool;
+            let error = match send_adapted(&remote, update, options, packs, pool).await {
                 Ok(Sent::Done) => return Ok(()),
                 Ok(Sent::Refused(reason)) => {
                     return self.why_refused(update, reason, was_lost, access).await;
@@ -262,6 +283,7 @@ async fn send_adapted(
     update: &Update,
     options: &[(String, String)],
     packs: &Packs,
+    pool: &Pool,
 ) -> Result<Sent, SendError> {
     let known = remote.known_receive_capabilities();
     if known.is_none() && options.is_empty() {
@@ -277,13 +299,15 @@ async fn send_adapted(
     if !options.is_empty() && !capabilities.has("push-options") {
         return Err(SendError::NoPushOptions);
     }
-    let pack = if capabilities.has("no-thin") { &packs.whole } else { &packs.thin };
-    let reply = send(remote, update, options, pack, Some(&capabilities)).await?;
-    if reply.report.unpacked.is_err() && !capabilities.has("no-thin") {
+    if !capabilities.has("no-thin") {
+        let reply = send(remote, update, options, &packs.thin, Some(&capabilities)).await?;
+        if reply.report.unpacked.is_ok() {
+            return Ok(outcome(update, reply));
+        }
         // It cannot complete packs and does not say so.
-        let reply = send(remote, update, options, &packs.whole, Some(&capabilities)).await?;
-        return Ok(outcome(update, reply));
     }
+    let whole = packs.whole(pool, remote.deadline()).await?;
+    let reply = send(remote, update, options, &whole, Some(&capabilities)).await?;
     Ok(outcome(update, reply))
 }
 

@@ -5,8 +5,9 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use flate2::{Decompress, FlushDecompress, Status};
+use flate2::{Crc, Decompress, FlushDecompress, Status};
 use gix::ObjectId;
+use gix_pack::data::{entry::Header, input};
 use sha1::{Digest, Sha1};
 
 use crate::limits::Limits;
@@ -19,6 +20,9 @@ pub struct Screened {
     pub inflated_bytes: u64,
     /// Deltas that name their base by id, which may be outside the pack.
     pub n_ref_deltas: usize,
+    /// Where the entries end and the checksum begins.
+    end: u64,
+    checksum: [u8; 20],
 }
 
 #[derive(Debug)]
@@ -26,6 +30,8 @@ struct Entry {
     offset: u64,
     /// How many deltas lie below, as far as bases are named by offset.
     depth: u32,
+    /// Of all its bytes in the pack.
+    crc32: u32,
     base: Base,
 }
 
@@ -69,6 +75,41 @@ impl Screened {
     /// Returns how many objects the pack holds.
     pub fn n_objects(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Returns the pack's checksum.
+    pub(crate) fn checksum(&self) -> ObjectId {
+        self.checksum.into()
+    }
+
+    /// Returns what an index of the pack is written from, so that nobody need look for its entries again.
+    pub(crate) fn entries(&self) -> impl ExactSizeIterator<Item = input::Entry> + '_ {
+        let last = self.entries.len().saturating_sub(1);
+        self.entries.iter().enumerate().map(move |(position, entry)| {
+            let end = self.entries.get(position + 1).map_or(self.end, |next| next.offset);
+            input::Entry {
+                header: self.header(entry),
+                // Only where an entry ends is of interest, not where its data begin.
+                header_size: 0,
+                pack_offset: entry.offset,
+                compressed: None,
+                compressed_size: end - entry.offset,
+                crc32: Some(entry.crc32),
+                decompressed_size: 0,
+                trailer: (position == last).then(|| self.checksum()),
+            }
+        })
+    }
+
+    /// An index does not tell the kinds of whole objects apart.
+    fn header(&self, entry: &Entry) -> Header {
+        match entry.base {
+            Base::None => Header::Blob,
+            Base::Entry(base) => {
+                Header::OfsDelta { base_distance: entry.offset - self.entries[base].offset }
+            }
+            Base::Id(base_id) => Header::RefDelta { base_id },
+        }
     }
 
     /// Checks the depth of deltas once ids are known: `offset_of` finds an object within the pack.
@@ -148,7 +189,8 @@ pub fn screen(
     limits: &Limits,
     stop: &AtomicBool,
 ) -> Result<Screened, ScreenError> {
-    let mut reader = Reader { inner: pack, hash: Sha1::new(), at: 0, limit: limits.pack_bytes };
+    let (hash, crc, limit) = (Sha1::new(), Crc::new(), limits.pack_bytes);
+    let mut reader = Reader { inner: pack, hash, crc, at: 0, limit };
     let n_objects = read_header(&mut reader, limits)?;
     let mut screened = Screened::default();
     let mut inflater = Inflater::default();
@@ -159,9 +201,9 @@ pub fn screen(
         screen_entry(&mut reader, &mut screened, &mut inflater, limits)?;
     }
     let expected = reader.hash.clone().finalize();
-    let mut checksum = [0; 20];
-    reader.read(&mut checksum)?;
-    if checksum != expected.as_slice() {
+    screened.end = reader.at;
+    reader.read(&mut screened.checksum)?;
+    if screened.checksum != expected.as_slice() {
         return Err(ScreenError::Checksum);
     }
     if !reader.inner.fill_buf().map_err(ScreenError::Read)?.is_empty() {
@@ -193,6 +235,7 @@ fn screen_entry(
     limits: &Limits,
 ) -> Result<(), ScreenError> {
     let offset = reader.at;
+    reader.crc.reset();
     let (kind, size) = read_kind_and_size(reader)?;
     check_object_size(size, limits)?;
     let (base, depth) = match kind {
@@ -221,7 +264,7 @@ fn screen_entry(
         check_object_size(target, limits)?;
         add_inflated(screened, target, limits)?;
     }
-    screened.entries.push(Entry { offset, depth, base });
+    screened.entries.push(Entry { offset, depth, crc32: reader.crc.sum(), base });
     Ok(())
 }
 
@@ -306,6 +349,8 @@ fn read_varint<'a>(bytes: &mut impl Iterator<Item = &'a u8>) -> Option<u64> {
 struct Reader<'a> {
     inner: &'a mut dyn BufRead,
     hash: Sha1,
+    /// Of the entry that is being read.
+    crc: Crc,
     at: u64,
     limit: u64,
 }
@@ -338,6 +383,7 @@ impl Reader<'_> {
     fn consume(&mut self, n: usize) -> Result<(), ScreenError> {
         let available = self.inner.fill_buf().map_err(ScreenError::Read)?;
         self.hash.update(&available[..n]);
+        self.crc.update(&available[..n]);
         self.inner.consume(n);
         self.at += n as u64;
         if self.at > self.limit {

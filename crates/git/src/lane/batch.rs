@@ -236,7 +236,6 @@ async fn push_stack(stack: Stack) -> Pushing {
     let request = stack.planned[0].placed.pending.request.clone();
     let mirror = Arc::clone(&stack.planned[0].placed.pending.mirror);
     let n_commits = commits.len();
-    let objects: Vec<_> = commits.iter().flat_map(|commit| commit.objects.clone()).collect();
     let packs = match mirror.packs(&stack.tip, commits, &request.access).await {
         Ok(packs) => packs,
         Err(error) => return stack.fail(&Failure::Git(Arc::new(error))),
@@ -250,7 +249,7 @@ async fn push_stack(stack: Stack) -> Pushing {
         Err(PushError::Rejected { .. }) if n_commits > 1 => return stack.halve(),
         Err(error) => return stack.refuse(error),
     }
-    keep(&mirror, &stack.tip, &name, last, objects).await;
+    keep(&mirror, &stack.tip, &name, last, packs.into_objects()).await;
     let refspec = match &request.refspec {
         Some(refspec) => {
             let ours = stack.references(last);
@@ -336,12 +335,12 @@ async fn keep(
     tip: &Tip,
     name: &RefName,
     commit: CommitId,
-    objects: Vec<crate::objects::Staged>,
+    objects: Arc<[crate::objects::Staged]>,
 ) {
     let (store, name) = (Arc::clone(&tip.store), name.clone());
     let limits: Limits = mirror.core().limits.clone();
     let deadline = tokio::time::Instant::now() + KEEP_TIMEOUT;
-    let keeping = move |_| store.keep(&name, commit, &objects, &limits);
+    let keeping = move |stop| store.keep(&name, commit, &objects, &limits, &stop);
     match mirror.blocking(deadline, keeping).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "Pushed commit was not kept in the mirror"),

@@ -10,15 +10,17 @@ use std::{
     },
 };
 
+use flate2::Compression;
 use gix::{ObjectId, objs::Kind};
 use parking_lot::Mutex;
 
 use crate::{
     error::RemoteError,
     limits::{Limits, MIRROR_BYTES_MIN, MIRROR_GROWTH_MAX},
+    mirror::packs::{self, IngestError},
     objects::{ObjectError, Objects, Staged},
+    push,
     reference::{CommitId, RefName},
-    screen::{self, ScreenError},
     transport::{
         fetch::{FetchReply, Wants},
         spool::Spooled,
@@ -27,6 +29,11 @@ use crate::{
 
 /// Commits named to a server as what we have: the newest of each branch we follow.
 const HAVES_MAX: usize = 256;
+
+/// Objects of one push from which on they are kept as a pack: a file for each of a thousand costs more than the push itself.
+///
+/// It takes as many pushes to reach the limit of packs as that of loose objects.
+const PACKED_MIN: usize = 100;
 
 /// Slots for packs, well above the number at which a mirror is replaced.
 const PACK_SLOTS: u16 = 512;
@@ -51,24 +58,6 @@ struct State {
     n_loose: usize,
     bytes: u64,
     fresh_bytes: u64,
-}
-
-/// Why a received pack did not become part of a mirror.
-pub(crate) enum IngestError {
-    Remote(RemoteError),
-    Io(io::Error),
-}
-
-impl From<ScreenError> for IngestError {
-    fn from(error: ScreenError) -> IngestError {
-        IngestError::Remote(error.into())
-    }
-}
-
-impl From<io::Error> for IngestError {
-    fn from(error: io::Error) -> IngestError {
-        IngestError::Io(error)
-    }
 }
 
 impl Store {
@@ -182,13 +171,13 @@ impl Store {
     /// Takes a received pack in: screened, indexed, completed, checked to hold what was wanted.
     pub(crate) fn ingest(
         &self,
-        reply: &FetchReply,
+        reply: FetchReply,
         tips: &[(RefName, CommitId)],
         limits: &Limits,
         stop: &Arc<AtomicBool>,
     ) -> Result<(), IngestError> {
         if !reply.pack.is_empty() {
-            self.index(&reply.pack, limits, stop)?;
+            self.index(reply.pack, limits, stop)?;
         }
         let mut objects = self.objects(limits, Arc::clone(stop));
         for (_, tip) in tips {
@@ -216,62 +205,35 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps a pushed commit, so that it need not be fetched.
+    /// Keeps a pushed commit, so that it need not be fetched. No object may be there twice.
     pub(crate) fn keep(
         &self,
         name: &RefName,
         commit: CommitId,
         objects: &[Staged],
         limits: &Limits,
-    ) -> io::Result<()> {
-        self.objects(limits, Arc::default()).write(objects)?;
+        stop: &Arc<AtomicBool>,
+    ) -> Result<(), IngestError> {
+        if objects.len() < PACKED_MIN {
+            self.objects(limits, Arc::clone(stop)).write(objects)?;
+            let mut state = self.state.lock();
+            state.n_loose += objects.len();
+            state.bytes += objects.iter().map(|object| object.data.len() as u64).sum::<u64>();
+        } else {
+            let pack = push::whole_pack(objects, Compression::fast());
+            self.index(Spooled::Memory(pack), limits, stop)?;
+            self.measure()?;
+        }
         let mut state = self.state.lock();
-        state.n_loose += objects.len();
-        state.bytes += objects.iter().map(|object| object.data.len() as u64).sum::<u64>();
         state.tips.insert(name.clone(), commit);
         state.complete.insert(commit.0);
         drop(state);
-        self.save()
+        Ok(self.save()?)
     }
 
-    fn index(&self, pack: &Spooled, limits: &Limits, stop: &AtomicBool) -> Result<(), IngestError> {
-        let screened = screen::screen(&mut pack.open()?, limits, stop)?;
-        if screened.n_objects() == 0 {
-            return Ok(());
-        }
-        let folder = self.folder.join("objects/pack");
-        let options = gix_pack::bundle::write::Options {
-            thread_limit: Some(2),
-            alloc_limit_bytes: usize::try_from(limits.object_bytes).ok(),
-            ..Default::default()
-        };
+    fn index(&self, pack: Spooled, limits: &Limits, stop: &AtomicBool) -> Result<(), IngestError> {
         let bases = self.handle.lock().clone();
-        let outcome = gix_pack::Bundle::write_to_directory(
-            &mut pack.open()?,
-            Some(&folder),
-            &mut gix::progress::Discard,
-            stop,
-            (screened.n_ref_deltas > 0).then_some(bases),
-            gix::hash::Kind::Sha1,
-            options,
-        );
-        let outcome =
-            outcome.map_err(|error| IngestError::Remote(RemoteError::Index(error.to_string())))?;
-        tracing::trace!(target: "durable", step = "pack indexed", "Durable step");
-        if let Some(keep) = &outcome.keep_path {
-            fs::remove_file(keep)?;
-        }
-        let (Some(data), Some(index)) = (&outcome.data_path, &outcome.index_path) else {
-            return Ok(());
-        };
-        if screened.n_ref_deltas > 0
-            && let Err(error) = check_depths(data, index, limits, stop)
-        {
-            fs::remove_file(index)?;
-            fs::remove_file(data)?;
-            return Err(error);
-        }
-        Ok(())
+        packs::take(&self.folder, pack, bases, limits, stop)
     }
 
     /// Counts packs, loose objects and bytes.
@@ -331,28 +293,6 @@ pub(crate) fn parents_of(
     let data = objects.read(commit.0, Kind::Commit)?;
     let commit = gix::objs::CommitRefIter::from_bytes(data, gix::hash::Kind::Sha1);
     Ok(commit.parent_ids().map(CommitId).collect())
-}
-
-/// Checks the depth of deltas whose bases were named by id, in the pack as it was completed.
-fn check_depths(
-    data: &Path,
-    index: &Path,
-    limits: &Limits,
-    stop: &AtomicBool,
-) -> Result<(), IngestError> {
-    // Bases were added to it, at most one per delta.
-    let limits = Limits {
-        pack_bytes: limits.pack_bytes.saturating_mul(2),
-        objects: limits.objects.saturating_mul(2),
-        inflated_bytes: limits.inflated_bytes.saturating_mul(2),
-        ..limits.clone()
-    };
-    let mut pack = io::BufReader::new(fs::File::open(data)?);
-    let screened = screen::screen(&mut pack, &limits, stop)?;
-    let index = gix_pack::index::File::at(index, gix::hash::Kind::Sha1)
-        .map_err(|error| IngestError::Remote(RemoteError::Index(error.to_string())))?;
-    let offset_of = |id: &ObjectId| Some(index.pack_offset_at_index(index.lookup(id)?));
-    Ok(screened.check_depths(&limits, offset_of)?)
 }
 
 /// Removes what a crash may have left behind.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Cursor},
+    io::{self, BufRead, BufReader, Cursor, Write},
     path::{Path, PathBuf},
 };
 
@@ -73,6 +73,18 @@ impl Spooled {
     /// Returns whether there is nothing.
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Spooled::Memory(bytes) if bytes.is_empty())
+    }
+
+    /// Returns a file in `folder` with the pack.
+    pub(crate) fn into_file(self, folder: &Path) -> io::Result<TempPath> {
+        match self {
+            Spooled::File(path) => Ok(path),
+            Spooled::Memory(bytes) => {
+                let mut file = tempfile::NamedTempFile::new_in(folder)?;
+                file.write_all(&bytes)?;
+                Ok(file.into_temp_path())
+            }
+        }
     }
 
     /// Returns a reader from the beginning.
