@@ -3,16 +3,19 @@
 //! Nothing here reads a file. Callers walk the update path themselves: they follow no symbolic link, neither to files nor to
 //! folders, and hand over the files in the order of [`walk_order`].
 
+mod parallel;
+
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
 };
 
 use api::{
     image::ImageRef,
     image_ref::{NameError, Reference},
 };
-use yaml::edit::{Edit, EditError};
+use yaml::edit::EditError;
 
 use crate::marker::{Found, Marker, ObjectIdentifier, Part, PolicyName, Problem, ProblemReason};
 
@@ -21,7 +24,7 @@ use crate::marker::{Found, Marker, ObjectIdentifier, Part, PolicyName, Problem, 
 pub struct File<'a> {
     /// Its path below the update path, with `/`.
     pub path: &'a str,
-    /// Its bytes.
+    /// Its bytes. They are not looked at unless the file [`is_due`].
     pub bytes: &'a [u8],
     /// What [`crate::marker::find`] found in these bytes.
     pub found: &'a Found,
@@ -135,79 +138,95 @@ pub fn value(part: Part, choice: &ImageRef) -> String {
     }
 }
 
+/// Returns whether some marked value is not what its policy chose, so that planning the file needs its bytes.
+pub fn is_due(found: &Found, policies: &Policies) -> bool {
+    found.markers.iter().any(|marker| {
+        let chosen = policies.known.get(&marker.policy).and_then(Option::as_ref);
+        let ours = policies.writes(&marker.policy);
+        ours && chosen.is_some_and(|choice| value(marker.part, choice) != marker.old)
+    })
+}
+
 /// Plans all files.
 ///
 /// A choice that is not a valid image reference harms only its own policy, a file that cannot be edited only itself.
 pub fn plan(files: &[File<'_>], policies: &Policies) -> ChangeSet {
-    let mut planner = Planner { policies, invalid: BTreeMap::new(), changes: ChangeSet::default() };
-    for file in files {
-        planner.file(file);
+    let mut planner = Planner { policies, invalid: BTreeMap::new(), unresolved: BTreeSet::new() };
+    let drafts: Vec<Draft<'_>> = files.iter().map(|file| planner.draft(file)).collect();
+    let edited = parallel::edit(&drafts);
+    let mut changes = ChangeSet { unresolved: planner.unresolved, ..ChangeSet::default() };
+    for (draft, edited) in drafts.into_iter().zip(edited) {
+        let Draft { file, mut problems, changes: values, .. } = draft;
+        match edited {
+            None => {}
+            Some(Ok(new_bytes)) => {
+                let path = file.path.to_owned();
+                changes.files.push(FileChange { path, new_bytes, changes: values });
+            }
+            Some(Err(error)) => problems.push(refused(&values[0], &error)),
+        }
+        let path = || file.path.to_owned();
+        let problems = problems.into_iter().map(|problem| FileProblem { path: path(), problem });
+        changes.problems.extend(problems);
     }
-    planner.changes
+    changes
+}
+
+/// What is to be done with a file, before it is edited.
+struct Draft<'f> {
+    file: &'f File<'f>,
+    problems: Vec<Problem>,
+    changes: Vec<Change>,
+    /// Where the values of the changes stand.
+    spans: Vec<Range<usize>>,
 }
 
 struct Planner<'p> {
     policies: &'p Policies,
     /// The choices that were checked, with what is wrong with them.
     invalid: BTreeMap<&'p PolicyName, Option<NameError>>,
-    changes: ChangeSet,
+    unresolved: BTreeSet<PolicyName>,
 }
 
 impl<'p> Planner<'p> {
-    fn file(&mut self, file: &File<'_>) {
-        for problem in &file.found.problems {
-            self.problem(file, problem.clone());
-        }
-        let mut changes = Vec::new();
-        let mut edits = Vec::new();
+    fn draft<'f>(&mut self, file: &'f File<'f>) -> Draft<'f> {
+        let problems = file.found.problems.clone();
+        let mut draft = Draft { file, problems, changes: Vec::new(), spans: Vec::new() };
         for marker in &file.found.markers {
-            let Some(new) = self.new_value(file, marker) else { continue };
-            if new != marker.old {
-                edits.push((marker, new.clone()));
-                changes.push(change(marker, new));
+            match self.new_value(marker) {
+                Ok(Some(new)) if new != marker.old => {
+                    draft.spans.push(marker.span.clone());
+                    draft.changes.push(change(marker, new));
+                }
+                Ok(Some(_) | None) => {}
+                Err(problem) => draft.problems.push(problem),
             }
         }
-        if changes.is_empty() {
-            return;
-        }
-        match edit(file, &edits) {
-            Ok(new_bytes) => {
-                self.changes.files.push(FileChange {
-                    path: file.path.to_owned(),
-                    new_bytes,
-                    changes,
-                });
-            }
-            Err(error) => self.problem(file, refused(&changes[0], &error)),
-        }
+        draft
     }
 
-    fn new_value(&mut self, file: &File<'_>, marker: &Marker) -> Option<String> {
+    /// Returns what a marked value is to be; none if it is left alone.
+    fn new_value(&mut self, marker: &Marker) -> Result<Option<String>, Problem> {
         let policy = &marker.policy;
         let known = self.policies.known.get_key_value(policy);
-        let ours =
-            self.policies.namespace.as_ref().is_none_or(|namespace| *namespace == policy.namespace);
+        let ours = self.policies.writes(policy);
         match known {
             None if self.policies.complete => {
                 let message = format!(
                     "marker `{}` has no effect: no namespace has the policy {policy}",
                     marker.setter
                 );
-                self.problem(file, problem(marker, ProblemReason::UnknownPolicy, message));
-                None
+                Err(problem(marker, ProblemReason::UnknownPolicy, message))
             }
             Some((name, Some(choice))) if ours => match self.fault(name, choice) {
-                None => Some(value(marker.part, choice)),
-                Some(message) => {
-                    self.problem(file, problem(marker, ProblemReason::InvalidChoice, message));
-                    None
-                }
+                None => Ok(Some(value(marker.part, choice))),
+                Some(message) => Err(problem(marker, ProblemReason::InvalidChoice, message)),
             },
             Some((name, None)) if ours => {
-                self.changes.unresolved.insert(name.clone());
-                None
+                self.unresolved.insert(name.clone());
+                Ok(None)
             }
-            None | Some(_) => None,
+            None | Some(_) => Ok(None),
         }
     }
 
@@ -219,16 +238,13 @@ impl<'p> Planner<'p> {
             .as_ref()?;
         Some(format!("policy {name} chose an invalid image reference: {fault}"))
     }
-
-    fn problem(&mut self, file: &File<'_>, problem: Problem) {
-        self.changes.problems.push(FileProblem { path: file.path.to_owned(), problem });
-    }
 }
 
-fn edit(file: &File<'_>, edits: &[(&Marker, String)]) -> Result<Vec<u8>, EditError> {
-    let edits: Vec<Edit<'_>> =
-        edits.iter().map(|(marker, value)| Edit { span: marker.span.clone(), value }).collect();
-    yaml::edit::replace(file.bytes, &edits)
+impl Policies {
+    /// Returns whether markers of this policy are written.
+    fn writes(&self, policy: &PolicyName) -> bool {
+        self.namespace.as_ref().is_none_or(|namespace| *namespace == policy.namespace)
+    }
 }
 
 fn change(marker: &Marker, new: String) -> Change {

@@ -12,7 +12,8 @@ use api::image::ImageRef;
 use automation::{
     marker::{Found, PolicyName, ProblemReason, find},
     update::{
-        ChangeSet, File, FileChange, Policies, clamp, is_candidate, plan, relative, walk_order,
+        ChangeSet, File, FileChange, Policies, clamp, is_candidate, is_due, plan, relative,
+        walk_order,
     },
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -394,4 +395,40 @@ fn a_plain_value_stays_text_in_every_reader() {
         let plain = value.style == Style::Plain;
         assert_eq!((value.value.as_ref(), plain), (tag, tag == "v1"), "{text}");
     }
+}
+
+/// Files planned together, on several threads, come to what they come to alone.
+#[test]
+fn many_files_are_planned_as_each_of_them_is() {
+    let marked = |n: usize| match n % 4 {
+        // A problem, no change, a change, a file that does not parse.
+        0 => format!("a: {{x: v1}} # {{\"$imagepolicy\": \"ns:p:tag\"}}\nn: {n}\n"),
+        1 => format!("a: v2 # {{\"$imagepolicy\": \"ns:p:tag\"}}\nn: {n}\n"),
+        2 => {
+            format!("a: v1 # {{\"$imagepolicy\": \"ns:p:tag\"}}\n{}n: {n}\n", "# \n".repeat(n * 40))
+        }
+        _ => "a: v1 # {\"$imagepolicy\": \"ns:p:tag\"}\nb: [\n".to_owned(),
+    };
+    let texts: Vec<String> = (0..200).map(marked).collect();
+    let large = format!("{}# {}\n", marked(2), "x".repeat(2 << 20));
+    let texts: Vec<&str> = texts.iter().map(String::as_str).chain([large.as_str()]).collect();
+    let found: Vec<Found> = texts.iter().map(|text| find(text.as_bytes())).collect();
+    let paths: Vec<String> = (0..texts.len()).map(|n| format!("{n}.yaml")).collect();
+    let files: Vec<File<'_>> = (0..texts.len())
+        .map(|n| File { path: &paths[n], bytes: texts[n].as_bytes(), found: &found[n] })
+        .collect();
+    let choice = ImageRef { name: "repo".to_owned(), tag: "v2".to_owned(), digest: None };
+    let name = PolicyName { namespace: "ns".to_owned(), name: "p".to_owned() };
+    let policies =
+        Policies { known: BTreeMap::from([(name, Some(choice))]), ..Policies::default() };
+    let together = plan(&files, &policies);
+    let mut alone = ChangeSet::default();
+    for file in &files {
+        let ChangeSet { files, problems, .. } = plan(std::slice::from_ref(file), &policies);
+        assert_eq!(files.len(), usize::from(is_due(file.found, &policies)), "{}", file.path);
+        alone.files.extend(files);
+        alone.problems.extend(problems);
+    }
+    assert_eq!(together, alone);
+    assert_eq!((alone.files.len(), alone.problems.len()), (51, 100));
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use automation::{
     marker::{self, Found},
-    update,
+    update::{self, Policies},
 };
-use git::{BlobIndex, Finder, Hit, IndexStore, Snapshot, SnapshotError, Walk};
+use git::{BlobIndex, Finder, Hit, IndexStore, ObjectId, Snapshot, SnapshotError, Walk};
 use redb::{Database, ReadableDatabase, TableDefinition};
 
 /// Finds markers in blobs.
@@ -43,28 +43,42 @@ pub(crate) fn index(database: Option<Arc<Database>>) -> Arc<MarkerIndex> {
     })
 }
 
-/// A marked file with its bytes.
+/// A marked file.
 pub(crate) struct MarkedFile {
     /// The path from the root of the repository.
     pub(crate) path: String,
     /// The path from the update path.
     pub(crate) relative: String,
+    /// Its bytes, once [`read_due`] has read them.
     pub(crate) bytes: Vec<u8>,
     pub(crate) found: Arc<Found>,
+    id: ObjectId,
 }
 
-/// Returns the marked files at and below `path`. Reading blocks.
+/// Returns the marked files at and below `path`, without their bytes. Reading blocks.
 pub(crate) fn marked_files(
     files: &mut Snapshot,
     path: &str,
     index: &MarkerIndex,
 ) -> Result<Vec<MarkedFile>, SnapshotError> {
     let Walk { hits, .. } = files.walk(path, index)?;
-    let read = |Hit { path, relative, id, value: found }| {
-        let bytes = files.read(id)?;
-        Ok(MarkedFile { path, relative, bytes, found })
+    let marked = |Hit { path, relative, id, value: found }| {
+        let bytes = Vec::new();
+        MarkedFile { path, relative, bytes, found, id }
     };
-    hits.into_iter().map(read).collect()
+    Ok(hits.into_iter().map(marked).collect())
+}
+
+/// Reads the files of which a marked value is not what its policy chose. Reading blocks.
+pub(crate) fn read_due(
+    files: &mut Snapshot,
+    marked: &mut [MarkedFile],
+    policies: &Policies,
+) -> Result<(), SnapshotError> {
+    for file in marked.iter_mut().filter(|file| update::is_due(&file.found, policies)) {
+        file.bytes = files.read(file.id)?;
+    }
+    Ok(())
 }
 
 struct DiskIndex(Arc<Database>);

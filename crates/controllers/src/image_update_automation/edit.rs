@@ -13,7 +13,7 @@ use git::{Change, FileChange, Plan, Snapshot, SnapshotError};
 use super::choices::Choices;
 use crate::{
     context::Scope,
-    markers::{MarkedFile, MarkerIndex, marked_files},
+    markers::{MarkedFile, MarkerIndex, marked_files, read_due},
     queue::ObjectKey,
     report,
 };
@@ -74,13 +74,15 @@ impl Edit {
 
     /// Returns the change that brings the marked values to the choices, if any.
     pub(super) fn plan(&self, files: &mut Snapshot) -> Result<Plan<Edited>, PlanError> {
-        let marked = marked_files(files, &self.path, &self.index)?;
+        let mut marked = marked_files(files, &self.path, &self.index)?;
+        let chosen = self.choices.now();
+        let policies = self.choices.policies(&chosen);
+        read_due(files, &mut marked, &policies)?;
         let inputs: Vec<File<'_>> = marked
             .iter()
             .map(|MarkedFile { relative, bytes, found, .. }| File { path: relative, bytes, found })
             .collect();
-        let chosen = self.choices.now();
-        let changes = update::plan(&inputs, &self.choices.policies(&chosen));
+        let changes = update::plan(&inputs, &policies);
         let change = self.change(&marked, &changes)?;
         Ok(Plan { change, detail: edited(marked, changes, chosen) })
     }
