@@ -78,6 +78,18 @@ impl Objects {
         Objects { handle, staged, damaged, stop, object_bytes_max, buffer: Vec::new() }
     }
 
+    /// Returns another reader of the same objects, for another thread.
+    pub(crate) fn another(&self) -> Objects {
+        Objects {
+            handle: self.handle.clone(),
+            staged: self.staged.clone(),
+            damaged: Arc::clone(&self.damaged),
+            stop: Arc::clone(&self.stop),
+            object_bytes_max: self.object_bytes_max,
+            buffer: Vec::new(),
+        }
+    }
+
     /// Returns the contents of an object of this kind.
     pub(crate) fn read(&mut self, id: ObjectId, kind: Kind) -> Result<&[u8], ObjectError> {
         self.read_up_to(id, kind, self.object_bytes_max)

@@ -1,5 +1,7 @@
 //! A commit's files, read from the mirror: walked, looked into, and changed into a next commit.
 
+mod ahead;
+
 use std::sync::Arc;
 
 use gix::{ObjectId, objs::Kind};
@@ -128,7 +130,10 @@ impl Snapshot {
             n_entries: 0,
         };
         let walked = match mode {
-            Mode::Folder => walker.folder(id, 0).and_then(|s| walker.collect(&root, &s)),
+            Mode::Folder => walker
+                .look_ahead(id)
+                .and_then(|()| walker.folder(id, 0))
+                .and_then(|summary| walker.collect(&root, &summary)),
             Mode::File | Mode::Symlink | Mode::Submodule => {
                 walker.single(id, &root).and_then(|s| walker.collect(parent_of(&root), &s))
             }

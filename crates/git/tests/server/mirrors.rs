@@ -52,18 +52,40 @@ fn change_a_byte(path: &Path, at: usize) {
     fs::write(path, bytes).expect("writable");
 }
 
+/// Asks stock git about the mirror.
+#[track_caller]
+fn check_sound(world: &World, folder: &Path) {
+    let mut fsck = world.server.repositories().command();
+    fsck.arg("-C").arg(generation(folder)).args(["fsck", "--strict", "--full"]);
+    let fsck = fsck.output().expect("git is installed");
+    assert!(fsck.status.success(), "{}", String::from_utf8_lossy(&fsck.stderr));
+}
+
 #[tokio::test]
 async fn a_kept_mirror_is_not_fetched_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut world = world_in(folder.path(), server(), Limits::default());
     world.set("main", "a", "2").await.expect("nothing is in the way");
-    let mut fsck = world.server.repositories().command();
-    fsck.arg("-C").arg(generation(folder.path())).args(["fsck", "--strict"]);
-    let fsck = fsck.output().expect("git is installed");
-    assert!(fsck.status.success(), "{}", String::from_utf8_lossy(&fsck.stderr));
+    check_sound(&world, folder.path());
     restart(folder.path(), &mut world);
     world.set("main", "a", "3").await.expect("nothing is in the way").pushed.expect("ours");
     assert_eq!(world.server.traffic(RequestKind::Fetch).n_requests, 0);
+}
+
+#[tokio::test]
+async fn a_push_of_many_files_is_kept_as_one_pack() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = GitServer::start();
+    let file = |n| (format!("{n}.yaml"), format!("{}# {n}\n", marked("a", "1")));
+    server.create_repository("app", &(0..150).map(file).collect::<Vec<_>>());
+    let mut world = world_in(folder.path(), server, Limits::default());
+    world.set("main", "a", "2").await.expect("nothing is in the way").pushed.expect("ours");
+    assert_eq!(packs(folder.path()).len(), 2, "what was fetched and what was pushed");
+    check_sound(&world, folder.path());
+    restart(folder.path(), &mut world);
+    world.set("main", "a", "3").await.expect("nothing is in the way").pushed.expect("ours");
+    assert_eq!(world.server.traffic(RequestKind::Fetch).n_requests, 0);
+    world.server.git("app", &["fsck", "--strict"]);
 }
 
 #[tokio::test]

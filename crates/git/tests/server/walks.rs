@@ -162,3 +162,28 @@ async fn check(world: &World, path: &str, expected: Expect) {
     };
     expected.assert_eq(&shown);
 }
+
+/// Many unknown blobs are read on several threads; a large one waits for its turn.
+#[tokio::test]
+async fn many_files_are_each_read_once() {
+    let mut files: Vec<(String, String)> = (0..300)
+        .map(|n| {
+            let text = if n % 3 == 0 { marked(&n.to_string(), "1") } else { format!("n: {n}\n") };
+            (format!("{}/{n}.yaml", n % 7), text)
+        })
+        .collect();
+    files.push(("large.yaml".to_owned(), marked("large", &"1".repeat(2 << 20))));
+    files.push(("twice.yaml".to_owned(), marked("0", "1")));
+    let files: Vec<(&str, &str)> =
+        files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let world = World::with_files(&files);
+    let index = Arc::new(BlobIndex::in_memory(Marks));
+    let first = walk(&world, ".", &index).await.expect("all is well");
+    assert_eq!(first.n_read, 301 + 8, "blobs and folders");
+    assert_eq!(first.hits.len(), 102);
+    for hit in first.hits.iter().filter(|hit| hit.path.contains('/')) {
+        assert!(hit.path.ends_with(&format!("/{}.yaml", hit.value[0])), "{hit:?}");
+    }
+    let again = walk(&world, ".", &index).await.expect("all is well");
+    assert_eq!((again.n_read, again.hits.len()), (0, 102));
+}
