@@ -28,6 +28,9 @@ impl World {
         for definition in api::crds() {
             server.install_yaml(definition).expect("our own definitions");
         }
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "apps"}});
+        server.load(&namespace).expect("a namespace");
         let cluster = Cluster::new(Client::new(server.router(), "default"), clock);
         World { server, cluster }
     }
