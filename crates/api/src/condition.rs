@@ -25,6 +25,8 @@ pub enum Type {
     ArtifactInStorage,
     /// The source could not be fetched.
     FetchFailed,
+    /// The artifact could not be stored.
+    StorageOperationFailed,
 }
 
 impl Type {
@@ -38,6 +40,7 @@ impl Type {
             Type::MarkersIgnored => "MarkersIgnored",
             Type::ArtifactInStorage => "ArtifactInStorage",
             Type::FetchFailed => "FetchFailed",
+            Type::StorageOperationFailed => "StorageOperationFailed",
         }
     }
 }
@@ -138,6 +141,10 @@ reasons! {
     EmptyGitRepository = "EmptyGitRepository",
     /// The address of a source is wrong.
     UrlInvalid = "URLInvalid",
+    /// An artifact was made.
+    NewArtifact = "NewArtifact",
+    /// An artifact could not be made or stored.
+    ArchiveOperationFailed = "ArchiveOperationFailed",
     /// A choice stands although a lower one won.
     TagStillPresent = "TagStillPresent",
     /// A choice stands until its tag's removal is certain.

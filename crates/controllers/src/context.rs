@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 
 use crate::{
     access::Fallback,
+    artifact::Artifacts,
     driver::Shared,
+    notify::Notifier,
     outcome::{self, Extra, Moment},
     queue::ObjectKey,
     report::Report,
@@ -35,6 +37,10 @@ pub struct Context {
     pub mirrors: git::Mirrors,
     /// The last complete listing of every ImageRepository.
     pub tags: TagStore,
+    /// Where events are sent to, beside the API.
+    pub notifier: Option<Notifier>,
+    /// Where archives of sources are stored; without it none are made.
+    pub artifacts: Option<Artifacts>,
     /// Where the marker index is kept between processes; without it, in memory.
     pub cache: Option<Arc<redb::Database>>,
     /// What may be chosen about a run.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use api::{Kind, annotation};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Event as ApiEvent, EventSource, ObjectReference},
@@ -18,14 +19,10 @@ use parking_lot::Mutex;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-/// Who says it.
-const COMPONENT: &str = "tagtide";
 /// Longer messages end in an ellipsis; the same limit as a condition's.
 const MESSAGE_BYTES_MAX: usize = 32_768;
 /// Counts remembered before all are forgotten; a forgotten one costs one more request.
 const COUNTS_MAX: usize = 8_192;
-/// Annotations with this prefix travel from an object into its events.
-const ANNOTATION_PREFIX: &str = "event.toolkit.fluxcd.io/";
 
 /// Something to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +66,7 @@ impl Recorder {
         &self,
         client: &Client,
         about: &ObjectReference,
-        annotations: Option<&BTreeMap<String, String>>,
+        annotations: &BTreeMap<String, String>,
         event: &Event,
         now: Timestamp,
     ) {
@@ -82,7 +79,7 @@ impl Recorder {
         &self,
         client: &Client,
         about: &ObjectReference,
-        annotations: Option<&BTreeMap<String, String>>,
+        annotations: &BTreeMap<String, String>,
         event: &Event,
         now: Timestamp,
     ) -> Result<(), kube::Error> {
@@ -119,6 +116,15 @@ impl Recorder {
     }
 }
 
+/// Returns the annotations that travel from an object into its events.
+pub(crate) fn inherited(
+    annotations: Option<&BTreeMap<String, String>>,
+) -> BTreeMap<String, String> {
+    let own = annotations.into_iter().flatten();
+    let own = own.filter(|(name, _)| name.starts_with(annotation::EVENT_PREFIX));
+    own.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 async fn repeat(
     events: &Api<ApiEvent>,
     name: &str,
@@ -148,21 +154,16 @@ fn name_of(about: &ObjectReference, event: &Event) -> String {
 fn object_of(
     name: &str,
     about: &ObjectReference,
-    annotations: Option<&BTreeMap<String, String>>,
+    annotations: &BTreeMap<String, String>,
     event: &Event,
     now: Timestamp,
 ) -> ApiEvent {
-    let annotations: BTreeMap<String, String> = annotations
-        .into_iter()
-        .flatten()
-        .filter(|(key, _)| key.starts_with(ANNOTATION_PREFIX))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
+    let component = component_of(about);
     ApiEvent {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             namespace: about.namespace.clone(),
-            annotations: (!annotations.is_empty()).then_some(annotations),
+            annotations: (!annotations.is_empty()).then(|| annotations.clone()),
             ..ObjectMeta::default()
         },
         involved_object: about.clone(),
@@ -172,11 +173,17 @@ fn object_of(
         count: Some(1),
         first_timestamp: Some(Time(now)),
         last_timestamp: Some(Time(now)),
-        reporting_component: Some(COMPONENT.to_owned()),
+        reporting_component: Some(component.to_owned()),
         reporting_instance: Some(String::new()),
-        source: Some(EventSource { component: Some(COMPONENT.to_owned()), host: None }),
+        source: Some(EventSource { component: Some(component.to_owned()), host: None }),
         ..ApiEvent::default()
     }
+}
+
+/// Returns which of Flux's controllers tells of an object of this kind.
+fn component_of(about: &ObjectReference) -> &'static str {
+    let kind = about.kind.as_deref().and_then(|kind| kind.parse::<Kind>().ok());
+    kind.map_or("tagtide", Kind::controller)
 }
 
 fn trimmed(message: &str) -> String {

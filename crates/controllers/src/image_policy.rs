@@ -82,7 +82,7 @@ impl Reconcile for ImagePolicy {
                     status.observed_previous_ref = status.latest_ref.replace(latest.clone());
                 }
                 let message = resolved_to(&latest, status, left.as_deref());
-                Ok(Success { message, requeue_after, event: None })
+                Ok(Success { message, requeue_after, ..Success::default() })
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One driver, one file per kind: facts travel in `status`, decisions live in the pure crates.
 
 mod access;
+mod artifact;
 pub mod context;
 pub mod driver;
 pub mod events;
@@ -10,6 +11,7 @@ mod image_repository;
 mod image_update_automation;
 mod markers;
 pub mod metrics;
+mod notify;
 pub mod objects;
 pub mod outcome;
 pub mod queue;
@@ -23,7 +25,9 @@ pub mod tags;
 pub mod triggers;
 
 pub use access::Fallback;
+pub use artifact::Artifacts;
 pub use context::{Context, Settings};
 pub use driver::{Driver, RunError};
+pub use notify::Notifier;
 pub use queue::ObjectKey;
 pub use report::Summary;

@@ -4,7 +4,7 @@
 //! Reconciling with another attempt to come. One difference: a stalled object's Ready always shows
 //! the reason of the stall, never one that an earlier run left.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
 
 use api::condition::{self, Reason, Statement, Truth, Type};
 use jiff::Timestamp;
@@ -24,6 +24,10 @@ pub struct Success {
     pub requeue_after: Option<Duration>,
     /// News that are told even though `Ready` did not change.
     pub event: Option<String>,
+    /// Why they are told, if not because it succeeded.
+    pub event_reason: Option<Reason>,
+    /// What they carry for machines.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// A reconciliation that did not.
@@ -92,7 +96,7 @@ pub struct Sentence(pub String);
 impl Success {
     /// Returns a success that says `message` and needs no further run.
     pub fn new(message: impl Into<String>) -> Success {
-        Success { message: message.into(), requeue_after: None, event: None }
+        Success { message: message.into(), ..Success::default() }
     }
 
     /// Looks again after `delay`.
@@ -259,7 +263,7 @@ pub fn news(
             if is_news {
                 news.push(Event {
                     level: Level::Normal,
-                    reason: Reason::Succeeded.as_str().to_owned(),
+                    reason: success.event_reason.unwrap_or(Reason::Succeeded).as_str().to_owned(),
                     message: success.event.as_ref().unwrap_or(&success.message).clone(),
                 });
             }

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     context::{Draft, Scope},
     driver::{FIELD_MANAGER, Shared, key_of},
+    events,
     objects::{Objects, Observed, Store},
     outcome::{self, Failure, Response, Success},
     queue::{Next, ObjectKey},
@@ -275,10 +276,18 @@ async fn conclude<K: Reconcile>(
         scope.shared.patch_status(scope.kind, &scope.key, &patch).await?;
     }
     let about = reference_to(object);
+    let mut annotations = events::inherited(object.meta().annotations.as_ref());
     for event in &news {
-        let annotations = object.meta().annotations.as_ref();
+        // What an object says of itself wins over what its run says.
+        for (name, value) in outcome.iter().flat_map(|success| &success.annotations) {
+            annotations.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        let now = scope.clock.now();
+        if let Some(notifier) = &scope.notifier {
+            notifier.notify(K::KIND, &about, &annotations, event, now);
+        }
         let recorder = &scope.shared.recorder;
-        recorder.record(&scope.client, &about, annotations, event, scope.clock.now()).await;
+        recorder.record(&scope.client, &about, &annotations, event, now).await;
     }
     Ok(conclusion.next)
 }

@@ -2,6 +2,7 @@
 //! clock that only moves when nothing else does.
 
 mod kinds {
+    mod artifacts;
     mod credentials;
     mod driver;
     mod failures;

@@ -157,6 +157,14 @@ impl Snapshot {
         Ok(commit)
     }
 
+    pub(crate) fn tree(&self) -> ObjectId {
+        self.tree
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     pub(crate) fn objects(&mut self) -> &mut Objects {
         &mut self.objects
     }
@@ -340,7 +348,7 @@ impl<F: Finder> Walker<'_, F> {
     }
 }
 
-fn too_many(what: &'static str, limit: usize) -> SnapshotError {
+pub(crate) fn too_many(what: &'static str, limit: usize) -> SnapshotError {
     SnapshotError::Limit { what, limit }
 }
 

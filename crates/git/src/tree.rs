@@ -17,6 +17,7 @@ pub(crate) enum Mode {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry<'a> {
     pub(crate) mode: Mode,
+    pub(crate) is_executable: bool,
     pub(crate) name: &'a [u8],
     pub(crate) id: ObjectId,
     /// Where the id stands in the folder's bytes.
@@ -68,13 +69,15 @@ fn parse_entry<'a>(data: &'a [u8], at: &mut usize) -> Result<Entry<'a>, &'static
     let rest = &data[*at..];
     let space = memchr::memchr(b' ', rest).ok_or("an entry without a mode")?;
     let mode = parse_mode(&rest[..space])?;
+    let is_executable = &rest[..space] == b"100755";
     let name_length =
         memchr::memchr(0, &rest[space + 1..]).ok_or("an entry without the end of its name")?;
     let name = &rest[space + 1..space + 1 + name_length];
     check_name(name)?;
     let id_from = space + name_length + 2;
     let id = rest.get(id_from..id_from + 20).ok_or("an entry without an id")?;
-    let entry = Entry { mode, name, id: ObjectId::from_bytes_or_panic(id), id_at: *at + id_from };
+    let id = ObjectId::from_bytes_or_panic(id);
+    let entry = Entry { mode, is_executable, name, id, id_at: *at + id_from };
     *at += id_from + 20;
     Ok(entry)
 }

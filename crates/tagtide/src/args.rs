@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use url::Url;
 
 use self::flux::{Flux, Verb};
 use self::pflag::{Program, Stop};
@@ -173,6 +174,16 @@ pub(crate) struct Up {
     /// Where the API is served [default: 127.0.0.1:7443, or another port if that is taken]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Where the archives of sources are served [default: 127.0.0.1:7480, or another port if that
+    /// is taken]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "STORAGE_ADDR")]
+    pub(crate) storage_addr: Option<SocketAddr>,
+    /// Host and port under which others reach them, if not where they are served
+    #[arg(long, value_name = "HOST[:PORT]", env = "STORAGE_ADV_ADDR")]
+    pub(crate) storage_adv_addr: Option<String>,
+    /// Where events are sent to, in the form in which Flux's controllers send them
+    #[arg(long, value_name = "URL")]
+    pub(crate) events_addr: Option<Url>,
     /// Apply manifests that change, and delete what was loaded from those that are removed
     #[arg(long)]
     pub(crate) watch: bool,

@@ -1,6 +1,7 @@
 //! The command line: parses it, sets up logging, runs one command, returns its exit code.
 
 mod args;
+mod artifact_server;
 mod config;
 mod console;
 mod controllers_of;

@@ -17,6 +17,7 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// What clients trust for as long as their kubeconfig lives.
 const AUTHORITY_DAYS: i64 = 3650;
@@ -103,6 +104,12 @@ impl Pki {
     /// Returns what clients must send.
     pub(crate) fn token(&self) -> Secret<String> {
         Secret::new(self.kept.token.clone())
+    }
+
+    /// Returns what nobody guesses in the addresses of artifacts, which tells nothing of the token.
+    pub(crate) fn artifacts_key(&self) -> String {
+        let hash = Sha256::digest(format!("artifacts of {}", self.kept.token));
+        hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Returns the certificate and key to serve with.

@@ -13,7 +13,7 @@ use automation::marker::Marker;
 use clock::Clock;
 use controllers::state::State;
 use controllers::tags::TagStore;
-use controllers::{Context, Driver, Settings, Summary};
+use controllers::{Artifacts, Context, Driver, Notifier, Settings, Summary};
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
@@ -52,6 +52,10 @@ pub(crate) struct Doors {
     pub(crate) net: net::Client,
     pub(crate) clock: Clock,
     pub(crate) registry: registry::Options,
+    /// Where archives of sources are stored, if somebody serves them.
+    pub(crate) artifacts: Option<Artifacts>,
+    /// Where events are sent to.
+    pub(crate) notifier: Option<Notifier>,
 }
 
 impl Session {
@@ -207,7 +211,7 @@ pub(crate) fn driver(
     state: Option<&State>,
     settings: Settings,
 ) -> Result<Driver> {
-    let Doors { net, clock, registry } = doors;
+    let Doors { net, clock, registry, artifacts, notifier } = doors;
     let limits = git::Limits::default();
     let mirrors = match state {
         Some(state) => git::Mirrors::open(&state.mirrors(), net.clone(), clock.clone(), limits),
@@ -218,6 +222,8 @@ pub(crate) fn driver(
         registry: registry::Client::new(net, clock.clone(), registry),
         mirrors: mirrors.context("cannot make a folder for Git mirrors")?,
         tags: state.map_or_else(TagStore::in_memory, |state| TagStore::on_disk(state.cache())),
+        artifacts,
+        notifier,
         cache: state.map(State::cache),
         clock,
         settings,

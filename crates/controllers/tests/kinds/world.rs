@@ -17,7 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use clock::Clock;
-use controllers::{Context, Driver, Settings, Summary, tags::TagStore};
+use controllers::{Artifacts, Context, Driver, Settings, Summary, tags::TagStore};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) before_push: Pushes,
     /// How many of the next writes of a status the API answers with an error.
     pub(crate) faults: Arc<AtomicUsize>,
+    /// Where archives of sources are stored, and what holds the folder.
+    pub(crate) artifacts: Option<(Artifacts, Arc<tempfile::TempDir>)>,
 }
 
 /// What happens just before the next pushes arrive, one each.
@@ -60,7 +62,20 @@ impl World {
             writes: Arc::default(),
             before_push: Arc::default(),
             faults: Arc::default(),
+            artifacts: None,
         }
+    }
+
+    /// Returns a world whose sources are stored.
+    pub(crate) fn with_artifacts() -> World {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let url = "http://artifacts.example/key";
+        let artifacts = Artifacts::open(folder.path(), url).expect("a folder");
+        World { artifacts: Some((artifacts, Arc::new(folder))), ..World::new() }
+    }
+
+    pub(crate) fn artifacts_folder(&self) -> &std::path::Path {
+        self.artifacts.as_ref().expect("sources are stored").1.path()
     }
 
     /// Creates or replaces objects.
@@ -87,6 +102,8 @@ impl World {
         let limits = git::Limits::default();
         let mirrors = git::Mirrors::temporary(wire.clone(), self.clock.clone(), limits);
         Driver::new(Context {
+            notifier: None,
+            artifacts: self.artifacts.as_ref().map(|(artifacts, _)| artifacts.clone()),
             clock: self.clock.clone(),
             client: self.client(),
             registry: registry::Client::new(wire, self.clock.clone(), options),
@@ -172,6 +189,15 @@ impl World {
             .collect();
         lines.sort();
         lines.concat()
+    }
+
+    /// Returns the annotations of the events of a namespace that have some.
+    pub(crate) async fn event_annotations(&self, namespace: &str) -> Vec<Value> {
+        use k8s_openapi::api::core::v1::Event;
+        let events: kube::Api<Event> = kube::Api::namespaced(self.client(), namespace);
+        let events = events.list(&kube::api::ListParams::default()).await.expect("it lists");
+        let annotations = events.items.into_iter().filter_map(|event| event.metadata.annotations);
+        annotations.map(|annotations| serde_json::json!(annotations)).collect()
     }
 
     /// Returns a file at the tip of a branch.

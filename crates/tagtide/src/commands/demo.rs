@@ -167,6 +167,8 @@ fn open(manifests: &Path, registry: &Registry, git: &GitHost) -> Result<Session>
         net: net::Client::with_service(sandbox::router(registry, git)),
         clock: Clock::real(),
         registry: registry::Options::default(),
+        artifacts: None,
+        notifier: None,
     };
     Session::open(loaded, Credentials::default(), None, doors, Settings::default())
 }

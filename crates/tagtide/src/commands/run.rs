@@ -78,6 +78,8 @@ pub(crate) fn doors(args: &Manifests, environment: &Environment) -> Result<Doors
             allow_realms: args.allow_realm.clone(),
             ..registry::Options::default()
         },
+        artifacts: None,
+        notifier: None,
     })
 }
 

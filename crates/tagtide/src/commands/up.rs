@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use apiserver::{OnDamage, Server};
+use apiserver::{Damage, OnDamage, Server};
 use clock::Clock;
 use controllers::state::State;
-use controllers::{Driver, Settings};
+use controllers::{Artifacts, Driver, Notifier, Settings};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Environment, Up};
+use crate::artifact_server;
 use crate::commands::run;
 use crate::config;
 use crate::endpoints::{self, Endpoints};
@@ -25,23 +26,36 @@ use crate::log_book::LogBook;
 use crate::manifest_files::ManifestFiles;
 use crate::pki::Pki;
 use crate::serve::{self, Certificate, Listen};
-use crate::session;
+use crate::session::{self, Doors};
 use crate::ui::{Ui, count};
 
 /// Where the API is served if that port is free.
 const PORT: u16 = 7443;
+/// Where the archives of sources are served if that port is free.
+const ARTIFACTS_PORT: u16 = 7480;
 /// How often certificates are looked at.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How long events may take to be sent once the daemon stops.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Where the daemon is and who it is.
 struct Home {
     folder: PathBuf,
     state: State,
     listener: TcpListener,
+    archives: Archives,
     /// Where clients of this machine reach it.
     url: String,
     pki: Pki,
     notice: Option<String>,
+}
+
+/// The archives of sources, and where they are served.
+struct Archives {
+    folder: PathBuf,
+    listener: TcpListener,
+    artifacts: Artifacts,
 }
 
 /// The objects and what works on them.
@@ -53,6 +67,8 @@ struct World {
     look: Look,
     notices: Vec<String>,
     clock: Clock,
+    /// What sends events, if they are sent anywhere.
+    sending: Option<JoinHandle<()>>,
 }
 
 pub(crate) async fn run(
@@ -65,10 +81,10 @@ pub(crate) async fn run(
     let mut files = ManifestFiles::new(&args.manifests.paths, &args.manifests.namespace)?;
     files.look().1?;
     let home = Home::open(args, environment).await?;
-    logs.keep_in(&home.folder.join("log"))?;
-    let world = World::open(args, environment, files, &home.state).await?;
+    logs.keep_in(&home.state.log()?)?;
+    let world = World::open(args, environment, files, &home).await?;
     tell(&home, &world, ui)?;
-    let World { server, driver, loader, clock, .. } = world;
+    let World { server, driver, loader, clock, sending, .. } = world;
     let (ending, mut tasks) = (CancellationToken::new(), JoinSet::new());
     let certificate = Certificate::new(home.pki.certified_key()?);
     let tls = certificate.acceptor()?;
@@ -78,13 +94,20 @@ pub(crate) async fn run(
     let router = endpoints::beside(server.router(), beside);
     let router = apiserver::require_token(router, home.pki.token().expose());
     let kubeconfig = home.kubeconfig();
+    let archives = artifact_server::router(&home.archives.folder, &home.pki.artifacts_key());
+    tasks.spawn(serve::serve(home.archives.listener, None, archives, ending.clone()));
     tasks.spawn(serve::serve(home.listener, Some(tls), router, ending.clone()));
     tasks.spawn(renew(home.pki, certificate, kubeconfig, home.url, clock, ending.clone()));
     let watch = if args.watch { Some(tokio::spawn(loader.watch())) } else { None };
     driver.run(stop).await;
     ending.cancel();
-    watch.inspect(tokio::task::JoinHandle::abort);
+    watch.inspect(JoinHandle::abort);
     tasks.join_all().await;
+    drop(driver);
+    if let Some(sending) = sending {
+        // The last news are about what was finished just now.
+        drop(tokio::time::timeout(FAREWELL, sending).await);
+    }
     ui.note("stopped")?;
     Ok(Outcome::Done)
 }
@@ -98,10 +121,12 @@ impl Home {
         let (listener, address) = serve::bind(listen).await?;
         let now = Clock::real().now();
         let (pki, notice) = Pki::open(&state.pki()?, address.ip(), now)?;
+        let archives = Archives::open(args, &state.artifacts()?, &pki).await?;
         let home = Self {
             folder,
             state,
             listener,
+            archives,
             url: format!("https://{}", near(address)),
             pki,
             notice,
@@ -115,37 +140,73 @@ impl Home {
     }
 }
 
+impl Archives {
+    async fn open(args: &Up, folder: &Path, pki: &Pki) -> Result<Self> {
+        let listen = Listen::Loopback { port: ARTIFACTS_PORT };
+        let (listener, address) = serve::bind(args.storage_addr.map_or(listen, Listen::At)).await?;
+        let address = args.storage_adv_addr.clone().unwrap_or_else(|| near(address).to_string());
+        let url = format!("http://{address}/{}", pki.artifacts_key());
+        let artifacts = Artifacts::open(folder, &url)
+            .with_context(|| format!("cannot make folder {}", folder.display()))?;
+        Ok(Self { folder: folder.to_owned(), listener, artifacts })
+    }
+}
+
 impl World {
     async fn open(
         args: &Up,
         environment: &Environment,
         files: ManifestFiles,
-        state: &State,
+        home: &Home,
     ) -> Result<Self> {
         let settings = config::settings(&args.state)?;
         let found = files.found();
         let credentials = config::credentials(&args.manifests, environment, &found)?;
-        let doors = run::doors(&args.manifests, environment)?;
+        let (doors, sending) = doors(args, environment, home)?;
         let clock = doors.clock.clone();
-        let (server, damage) = Server::open(&state.objects(), clock.clone(), OnDamage::MoveAside)?;
+        let (server, damage) =
+            Server::open(&home.state.objects(), clock.clone(), OnDamage::MoveAside)?;
         session::define(&server)?;
         for ((namespace, name), data) in &credentials.secrets {
             session::load_secret(&server, namespace, name, data)?;
         }
         server.flush().await?;
         let mut notices = session::notices(&found, &credentials, &settings);
-        notices.extend(damage.map(|damage| {
-            let (moved_to, reason) = (damage.moved_to.display(), damage.reason);
-            format!("the objects were damaged ({reason}); what is left of them is in {moved_to}, and all objects begin anew")
-        }));
+        notices.extend(damage.as_ref().map(told));
         let mut loader = Loader::new(session::client(&server), files);
         loader.remember().await?;
         let look = loader.load().await;
         let fallback = Some(Arc::new(credentials.fallback));
         let driver =
-            session::driver(&server, doors, Some(state), Settings { fallback, ..settings })?;
-        Ok(Self { server, driver, loader, look, notices, clock })
+            session::driver(&server, doors, Some(&home.state), Settings { fallback, ..settings })?;
+        Ok(Self { server, driver, loader, look, notices, clock, sending })
     }
+}
+
+/// Returns the doors of the reconcilers, and what sends their events, if they are sent anywhere.
+fn doors(
+    args: &Up,
+    environment: &Environment,
+    home: &Home,
+) -> Result<(Doors, Option<JoinHandle<()>>)> {
+    let doors = run::doors(&args.manifests, environment)?;
+    let notifier = args.events_addr.clone().map(|address| {
+        let (net, clock) = (doors.net.clone(), doors.clock.clone());
+        let (notifier, send) = Notifier::new(net, address, &host(), clock);
+        (notifier, tokio::spawn(send))
+    });
+    let (notifier, sending) = notifier.unzip();
+    let artifacts = Some(home.archives.artifacts.clone());
+    Ok((Doors { artifacts, notifier, ..doors }, sending))
+}
+
+/// Returns what a person should know about objects that were damaged.
+fn told(damage: &Damage) -> String {
+    let (moved_to, reason) = (damage.moved_to.display(), &damage.reason);
+    format!(
+        "the objects were damaged ({reason}); what is left of them is in {moved_to}, and all \
+         objects begin anew"
+    )
 }
 
 /// Prints what was loaded and how to reach it.
@@ -217,6 +278,12 @@ fn stop_signal() -> Result<CancellationToken> {
         stopped.cancel();
     });
     Ok(stop)
+}
+
+/// Returns the name of this machine, as events carry it.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
 }
 
 /// Returns where this machine reaches a listener on `address`.

@@ -107,6 +107,13 @@ impl Daemon<'_> {
         self.ended()
     }
 
+    /// Kills the daemon, as by the loss of power.
+    #[track_caller]
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("the daemon is there to be killed");
+        self.child.wait().expect("a child");
+    }
+
     fn ended(&mut self) -> Ended {
         let status = self.child.wait().expect("a child");
         let (stdout, stderr) = (self.text("up.stdout"), self.text("up.stderr"));

@@ -1,8 +1,16 @@
 //! The loop as a service: `tagtide up`, kubectl, a real registry and a real Git server.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    sync::{Arc, Mutex},
+};
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
+use testkit::HttpServer;
 
 use super::daemon::Daemon;
 use super::world::{FLEET, NEWER, RELEASE, TAGS, World};
@@ -44,6 +52,40 @@ fn the_loop_runs_for_as_long_as_the_api_is_served() {
     );
     assert!(ended.stdout.contains("loaded: 5 objects"), "{}", ended.stdout);
     assert_eq!(world.n_commits("dev..image-update-dev"), 2);
+    world.fsck();
+}
+
+#[test]
+fn a_daemon_that_was_stopped_or_killed_goes_on_where_it_was() {
+    let world = World::of_the_loop();
+    let mut daemon = world.up(&["manifests"]);
+    daemon.wait_for("the first commit", |_| tag_on_branch(&world, TAGS[1]));
+    daemon.stop();
+
+    // The objects are its own now.
+    let mut daemon = world.up(&[]);
+    let pushed = |daemon: &mut Daemon<'_>| {
+        let automation = daemon.get("imageupdateautomation", "dev").expect("it is kept");
+        automation["status"]["lastPushCommit"].as_str().map(str::to_owned)
+    };
+    let first = daemon.wait_for("the status", pushed);
+    assert_eq!(first, world.git(&["rev-parse", BRANCH]).trim());
+    world.push(&[NEWER]);
+    let request = "reconcile.fluxcd.io/requestedAt=now";
+    daemon.kubectl(&["annotate", "imgrepo", "testservice", "-n", "flux-system", request]);
+    daemon.wait_for("the second commit", |_| tag_on_branch(&world, NEWER));
+    daemon.kill();
+
+    let mut daemon = world.up(&[]);
+    daemon.wait_for("the status of the second commit", |daemon| {
+        pushed(daemon).filter(|commit| *commit == world.git(&["rev-parse", BRANCH]).trim())
+    });
+    daemon.wait_for("a run after the kill", |daemon| {
+        let repository = daemon.get("imagerepository", "testservice").expect("it is kept");
+        (repository["status"]["lastHandledReconcileAt"] == "now").then_some(())
+    });
+    assert_eq!(world.n_commits("dev..image-update-dev"), 2, "nothing is committed twice");
+    daemon.stop();
     world.fsck();
 }
 
@@ -170,4 +212,110 @@ fn measurements_logs_and_listings_are_served_behind_the_token() {
     assert_eq!(tags["tags"], serde_json::json!([TAGS[1], TAGS[0]]));
     let (is_ok, text) = daemon.try_kubectl(&["get", "--raw", "/metrics", "--token", "wrong"]);
     assert!(!is_ok, "{text}");
+}
+
+#[test]
+fn a_source_is_an_archive_to_fetch_and_news_are_sent() {
+    let world = World::of_the_loop();
+    let heard: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let hearing = Arc::clone(&heard);
+    let hear = move |body: axum::Json<Value>| {
+        hearing.lock().expect("no test panics with it").push(body.0);
+        std::future::ready(())
+    };
+    let listener = HttpServer::start(axum::Router::new().fallback(axum::routing::post(hear)), None);
+    let url = listener.url().as_str();
+    let mut daemon =
+        world.up(&["manifests", "--storage-addr", "127.0.0.1:0", "--events-addr", url]);
+    let artifact = daemon.wait_for("the artifact", |daemon| {
+        let source = daemon.get("gitrepository", "flux-system-write")?;
+        Some(source["status"]["artifact"].clone()).filter(Value::is_object)
+    });
+    let url = artifact["url"].as_str().expect("an address");
+    let archive = get(url);
+    assert_eq!(artifact["size"], archive.len());
+    let digest: String =
+        Sha256::digest(&archive).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(artifact["digest"], format!("sha256:{digest}"));
+    let path = artifact["path"].as_str().expect("a path");
+    let key = url.split('/').nth(3).expect("a part that nobody guesses");
+    assert!(key.len() == 32 && url.ends_with(&format!("/{key}/{path}")), "{url}");
+
+    let event = daemon.wait_for("the event", |_| {
+        let heard = heard.lock().expect("no test panics with it");
+        heard.iter().find(|event| event["reason"] == "NewArtifact").cloned()
+    });
+    let tip = world.git(&["rev-parse", "dev"]);
+    let revision = format!("dev@sha1:{}", tip.trim());
+    assert_eq!(artifact["revision"], revision);
+    assert_eq!(event["severity"], "info");
+    assert_eq!(event["reportingController"], "source-controller");
+    assert_eq!(event["involvedObject"]["kind"], "GitRepository");
+    assert_eq!(event["involvedObject"]["name"], "flux-system-write");
+    assert_eq!(event["metadata"]["source.toolkit.fluxcd.io/revision"], revision);
+    assert!(
+        event["message"].as_str().expect("a message").starts_with("stored artifact for commit")
+    );
+    daemon.wait_for("the event of the push", |_| {
+        let heard = heard.lock().expect("no test panics with it");
+        let pushed = |event: &&Value| {
+            let message = event["message"].as_str().unwrap_or_default();
+            message.starts_with("pushed commit '")
+                && event["reportingController"] == "image-automation-controller"
+        };
+        heard.iter().find(pushed).map(|_| ())
+    });
+    daemon.stop();
+}
+
+#[test]
+fn one_poisoned_object_among_a_thousand_harms_no_other() {
+    let world = World::of_the_loop();
+    let policy = |name: &str, pattern: &str| {
+        format!(
+            "apiVersion: image.toolkit.fluxcd.io/v1\nkind: ImagePolicy\nmetadata: {{name: {name}}}\n\
+             spec:\n  imageRepositoryRef: {{name: testservice}}\n  filterTags: {{pattern: '{pattern}'}}\n  \
+             policy: {{alphabetical: {{}}}}\n---\n"
+        )
+    };
+    let many = (0..998).map(|n| policy(&format!("p{n}"), "^branch-dev-"));
+    let poisoned = policy("poisoned", "^(");
+    // The API itself refuses this one.
+    let refused = policy("refused", "x").replace("alphabetical", "nosuch");
+    world.write("manifests/many.yaml", &(many.collect::<String>() + &poisoned + &refused));
+    let mut daemon = world.up(&["manifests"]);
+    let policies = daemon.wait_for("all policies", |daemon| {
+        let text = daemon.kubectl(&["get", "imagepolicies", "-n", "flux-system", "-o", "json"]);
+        let list: Value = serde_json::from_str(&text).expect("kubectl prints JSON");
+        let items = list["items"].as_array().expect("a list").clone();
+        let is_chosen = |policy: &&Value| policy["status"]["latestRef"]["tag"] == TAGS[1];
+        (items.iter().filter(is_chosen).count() == 999).then_some(items)
+    });
+    assert_eq!(policies.len(), 1000, "the refused one is not there");
+    let poisoned = daemon.wait_for("its status", |daemon| {
+        let policy = daemon.get("imagepolicy", "poisoned").expect("it was loaded");
+        let conditions = policy["status"]["conditions"].as_array()?.clone();
+        conditions.into_iter().find(|condition| condition["type"] == "Ready")
+    });
+    assert_eq!(
+        (&poisoned["status"], &poisoned["reason"]),
+        (&"False".into(), &"InvalidPolicy".into())
+    );
+    daemon.wait_for("the commit", |_| tag_on_branch(&world, TAGS[1]));
+    let ended = daemon.stop();
+    assert!(ended.stderr.contains("ImagePolicy flux-system/refused"), "{}", ended.stderr);
+}
+
+/// Returns the body of an answer to `GET`.
+fn get(url: &str) -> Vec<u8> {
+    let rest = url.strip_prefix("http://").expect("plain HTTP");
+    let (host, path) = rest.split_once('/').expect("a path");
+    let mut stream = TcpStream::connect(host).expect("somebody listens");
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it answers");
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&answer));
+    let head = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+    answer.split_off(head + 4)
 }
