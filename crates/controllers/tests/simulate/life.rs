@@ -115,6 +115,8 @@ impl<'a> Life<'a> {
         let clock = self.world.clock.clone();
         let mirrors = git::Mirrors::temporary(net.clone(), clock.clone(), git::Limits::default());
         let driver = Driver::new(Context {
+            artifacts: None,
+            notifier: None,
             clock: clock.clone(),
             client: kube::Client::new(api, "default"),
             registry: registry::Client::new(net, clock, registry::Options::default()),
