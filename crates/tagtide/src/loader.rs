@@ -300,18 +300,10 @@ async fn apply(api: &Api<DynamicObject>, manifest: &Manifest) -> Result<(), Unwr
     if name.is_empty() {
         return Err(Unwritten::Refused("metadata.name is missing".to_owned()));
     }
-    let params = PatchParams::apply(FIELD_MANAGER);
-    let object = applied(manifest);
-    let patched = api.patch(&name, &params, &Patch::Merge(&object)).await;
-    let Err(kube::Error::Api(status)) = &patched else {
-        return patched.map(drop).map_err(unwritten);
-    };
-    if status.code != 404 {
-        return patched.map(drop).map_err(unwritten);
-    }
-    let object = serde_json::from_value(object);
-    let object = object.map_err(|error| Unwritten::Refused(error.to_string()))?;
-    api.create(&PostParams::default(), &object).await.map(drop).map_err(unwritten)
+    // What a file says holds, whoever said otherwise meanwhile.
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let patch = Patch::Apply(applied(manifest));
+    api.patch(&name, &params, &patch).await.map(drop).map_err(unwritten)
 }
 
 /// Returns what is applied for a manifest: itself, with its origin.
