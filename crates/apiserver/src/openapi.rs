@@ -16,7 +16,21 @@ use axum::{
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Map, Value, json};
 
-use crate::{form::media_types, resource::Resource, server::Api, status::Status};
+use crate::{
+    form::{Media, media_types},
+    resource::Resource,
+    server::Api,
+    status::Status,
+};
+
+/// What clients from before version 3 ask for, and give up without.
+const PROTOBUF: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+];
+
+/// A document of version 2 that says only that: those clients then know kinds by themselves.
+const EMPTY_DOCUMENT: &[u8] = b"\x0a\x032.0";
 
 /// Time for which a document may be kept whose address names its content.
 const KEPT: &str = "public, immutable";
@@ -35,8 +49,12 @@ pub(crate) fn answer(
     headers: &HeaderMap,
 ) -> Option<Result<Response, Status>> {
     match path {
-        "/openapi/v2" => Some(if takes_json(headers) {
+        "/openapi/v2" => Some(if takes(headers, |media| media.takes_json()) {
             Ok(Json(document(&api.table.read().all(), Dialect::Two)).into_response())
+        } else if takes(headers, |media| PROTOBUF.contains(&media.name)) {
+            // Not every client reads a media type with an `@` in it, though it asked for one.
+            let media = HeaderValue::from_static(PROTOBUF[1]);
+            Ok(([(header::CONTENT_TYPE, media)], EMPTY_DOCUMENT).into_response())
         } else {
             Err(Status::not_acceptable())
         }),
@@ -54,9 +72,9 @@ pub(crate) fn answer(
     }
 }
 
-fn takes_json(headers: &HeaderMap) -> bool {
+fn takes(headers: &HeaderMap, is_taken: impl Fn(Media<'_>) -> bool) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    accept.is_none_or(|accept| media_types(accept).any(|media| media.takes_json()))
+    media_types(accept.unwrap_or_default()).any(is_taken)
 }
 
 /// Returns where the document of each group and version is; the address changes with its content.

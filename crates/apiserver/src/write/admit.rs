@@ -43,6 +43,10 @@ impl Api {
         namespace: &str,
         object: &mut Value,
     ) -> Result<(), Status> {
+        // Programs write `creationTimestamp: null` for what they do not know.
+        if let Some(metadata) = object.get_mut("metadata") {
+            builtin::metadata().default(metadata);
+        }
         let own = object::namespace(object);
         if !own.is_empty() && own != namespace {
             return Err(Status::bad_request(

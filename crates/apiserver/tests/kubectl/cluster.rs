@@ -211,6 +211,7 @@ fn mask(text: &str) -> String {
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
         (r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"),
         (r#"(resourceVersion: |Resource Version: +|"resourceVersion": )"?\d+"?"#, "${1}N"),
+        (r"(?m) annotate$", " annotated"),
         // Newer clients say where something was deleted.
         (r"(?m) deleted from \S+ namespace$", " deleted"),
         (r"(?m)^((diff|---|\+\+\+) [^\t\n]*).*$", "$1"),

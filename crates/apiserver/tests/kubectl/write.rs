@@ -400,14 +400,6 @@ fn built_in_kinds_are_created() {
         "#]],
     );
     cluster.check(
-        "auth whoami",
-        expect![[r#"
-        ATTRIBUTE   VALUE
-        Username    admin
-        Groups      [system:masters system:authenticated]
-    "#]],
-    );
-    cluster.check(
         "delete namespace shop",
         expect![[r#"
             namespace "shop" deleted
