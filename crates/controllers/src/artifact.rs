@@ -131,7 +131,7 @@ impl Artifacts {
         let current = self.folder.join(&current.path);
         let mut others = archives(&self.folder.join(path_of(source)));
         others.retain(|(_, path)| *path != current);
-        others.sort_by(|a, b| b.0.cmp(&a.0));
+        others.sort_by_key(|(modified, _)| std::cmp::Reverse(*modified));
         let is_old = |age: Option<Duration>| age.is_none_or(|age| age > KEPT_FOR);
         for (index, (modified, path)) in others.into_iter().enumerate() {
             if index + 1 >= KEPT_MAX || is_old(modified.elapsed().ok()) {

@@ -13,6 +13,9 @@ use super::ignore::{self, Rules, TooManyRules};
 /// Bytes of all files of an archive before compression. Flux has no limit; a disk has.
 const BYTES_MAX: u64 = 4 << 30;
 
+/// A folder, and the text of the rules in it.
+type RuleFile = (Vec<u8>, Vec<u8>);
+
 /// What was written.
 pub(super) struct Written {
     pub(super) digest: String,
@@ -81,7 +84,7 @@ const EXECUTABLE: u32 = 0o700;
 
 /// Returns the rules of a source: those of its files, by folder, and those of its spec.
 pub(crate) fn rules_of(
-    mut files: Vec<(Vec<u8>, Vec<u8>)>,
+    mut files: Vec<RuleFile>,
     ignore: Option<&str>,
 ) -> Result<Rules, TooManyRules> {
     // A folder's rules weigh less than those of the folders in it.
@@ -98,7 +101,7 @@ pub(crate) fn rules_of(
 }
 
 /// Returns the files with rules and the folders they hold for.
-fn own_rules(files: &mut Snapshot, items: &[Item]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ObjectError> {
+fn own_rules(files: &mut Snapshot, items: &[Item]) -> Result<Vec<RuleFile>, ObjectError> {
     let mut own = Vec::new();
     for Item { path, kind, id } in items {
         let (folder, name) = match path.iter().rposition(|byte| *byte == b'/') {
