@@ -14,8 +14,8 @@ use std::{
 
 use clock::Clock;
 use git::{
-    Access, BlobIndex, Change, FileChange, Finder, Limits, Mirrors, Plan, RefName, Reference,
-    RemoteUrl, Request, Snapshot,
+    Access, BlobIndex, Caller, Change, FileChange, Finder, Limits, Mirrors, Plan, RefName,
+    Reference, RemoteUrl, Request, Snapshot,
 };
 use testkit::{GitServer, RequestKind};
 use trial::bench::{growth, machine};
@@ -98,6 +98,7 @@ impl Bench {
             options: Vec::new(),
             author: ("Bot".to_owned(), "bot@example.com".to_owned()),
             access: Access::anonymous(Duration::from_secs(60)),
+            caller: Caller::default(),
         };
         let plan = move |files: &mut Snapshot| plan(files, &index, &mark, &value);
         let outcome = self.mirrors.mirror(&self.url, "").update(request, plan).await;

@@ -146,6 +146,9 @@ pub enum PushError {
         /// The reference.
         name: RefName,
     },
+    /// The push was not sent, as the journal could not be told of it.
+    #[error("nothing was pushed: the push cannot be noted in the state")]
+    Journal(#[source] Arc<io::Error>),
     /// Push options for a server that takes none.
     #[error("failed to push to remote: the server does not support push options")]
     NoPushOptions,

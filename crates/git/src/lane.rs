@@ -18,6 +18,7 @@ use crate::{
     access::Access,
     commit::{CommitError, FileChange},
     error::{GitError, PushError, UpdateError},
+    journal::Caller,
     mirror::Mirror,
     reference::{CommitId, RefName, Reference, Resolved},
     refspec::Refspec,
@@ -39,6 +40,8 @@ pub struct Request {
     pub author: (String, String),
     /// How the repository is reached.
     pub access: Access,
+    /// Whose request it is.
+    pub caller: Caller,
 }
 
 /// A change as its planner wants it.
@@ -181,7 +184,8 @@ impl Mirror {
     /// Brings a change onto a branch, together with what others want there.
     ///
     /// The planner may be called several times, each time on the files as they would be; it has
-    /// to be a function of them. Dropping the future does not undo or stop a push under way.
+    /// to be a function of them. Dropping the future does not undo or stop a push under way;
+    /// [`Caller::stop`] stops what has not come that far.
     ///
     /// # Errors
     /// When the repository cannot be read, the planner fails, or the push is refused. Other
@@ -265,7 +269,7 @@ impl Running {
         }
     }
 
-    /// Returns what can share the next push: equal credential reference, options and refspec.
+    /// Returns what can share the next push: equal credential reference, options, refspec, journal.
     fn next_batch(&mut self) -> Option<Vec<Pending>> {
         let mut state = self.lane.state.lock();
         let Some(first) = state.waiting.pop_front() else {
@@ -292,5 +296,6 @@ impl Pending {
         Arc::ptr_eq(&self.mirror, &other.mirror)
             && self.request.options == other.request.options
             && self.request.refspec == other.request.refspec
+            && self.request.caller.shares_journal(&other.request.caller)
     }
 }

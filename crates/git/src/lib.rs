@@ -17,7 +17,8 @@
 //! from the branch itself, not from words.
 //!
 //! New objects are held in memory until the server has them. A crash before that leaves nothing
-//! behind, a crash after it leaves a mirror that fetches a little more the next time. Mirrors are
+//! behind, a crash after it leaves a mirror that fetches a little more the next time; what was being
+//! pushed is told to a [`Journal`] before, and found out by [`Mirror::resume`]. Mirrors are
 //! caches: what is damaged or has grown too much is made anew beside the old one and swapped in.
 
 mod access;
@@ -26,6 +27,7 @@ mod blob_index;
 mod commit;
 mod contents;
 mod error;
+mod journal;
 mod lane;
 mod limits;
 mod mirror;
@@ -48,6 +50,7 @@ pub use commit::{CommitError, FileChange, Signature};
 pub use contents::{Item, ItemKind};
 pub use error::{GitError, PushError, RemoteError, UpdateError};
 pub use gix::ObjectId;
+pub use journal::{Caller, Finish, Intent, Journal};
 pub use lane::{Change, Outcome, Plan, Pushed, Request};
 pub use limits::Limits;
 pub use mirror::{Mirror, Mirrors, Tip};

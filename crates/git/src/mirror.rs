@@ -2,6 +2,7 @@
 
 pub(crate) mod packs;
 pub(crate) mod store;
+mod temporary;
 
 use std::{
     collections::HashMap,
@@ -14,7 +15,6 @@ use clock::Clock;
 use gix::ObjectId;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     error::{GitError, RemoteError},
     lane::Lanes,
     limits::Limits,
-    mirror::{packs::IngestError, store::Store},
+    mirror::{packs::IngestError, store::Store, temporary::Temporary},
     objects::ObjectError,
     pool::{GivenUp, Pool},
     reference::{self, CommitId, RefName, Reference, RemoteRef, Resolved},
@@ -41,7 +41,7 @@ pub struct Mirrors {
     folder: PathBuf,
     open: Arc<Mutex<HashMap<String, Arc<Mirror>>>>,
     /// Goes last, with everything in it.
-    _temporary: Option<Arc<TempDir>>,
+    _temporary: Option<Arc<Temporary>>,
 }
 
 /// What all mirrors share.
@@ -105,15 +105,21 @@ impl Mirrors {
         })
     }
 
-    /// Returns mirrors that vanish with the last clone of this value.
+    /// Returns mirrors that vanish with the last clone of this value. What processes left that were
+    /// killed vanishes now.
     ///
     /// # Errors
     /// When no temporary folder can be made.
     pub fn temporary(client: net::Client, clock: Clock, limits: Limits) -> io::Result<Mirrors> {
-        let folder = tempfile::Builder::new().prefix("tagtide-mirrors-").tempdir()?;
+        let folder = Temporary::create()?;
         let mut mirrors = Mirrors::open(folder.path(), client, clock, limits)?;
         mirrors._temporary = Some(Arc::new(folder));
         Ok(mirrors)
+    }
+
+    /// Returns when no blocking work on any mirror is under way. New work is not kept out.
+    pub async fn idle(&self) {
+        self.core.pool.idle().await;
     }
 
     /// Returns the mirror of a repository under a credential reference, such as a Secret's name.
@@ -221,6 +227,11 @@ impl Mirror {
         let mut refs = remote.list(&prefixes).await?.refs;
         refs.retain(|found| names.contains(&&found.name));
         Ok(refs)
+    }
+
+    /// Returns whether a commit and its files are here.
+    pub(crate) async fn knows(&self, commit: CommitId, access: &Access) -> Result<bool, GitError> {
+        Ok(self.store(self.deadline(access)).await?.has(commit))
     }
 
     /// Returns whether a commit is at a branch's tip or below it, as far as is looked.

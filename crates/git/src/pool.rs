@@ -8,7 +8,7 @@ use std::sync::{
 use tokio::{sync::Semaphore, time::Instant};
 
 /// Blocking jobs at a time; more than there are processors only adds memory.
-const JOBS_MAX: usize = 4;
+const JOBS_MAX: u32 = 4;
 
 /// A bounded number of blocking jobs.
 #[derive(Clone)]
@@ -29,7 +29,13 @@ impl Drop for StopOnDrop {
 
 impl Pool {
     pub(crate) fn new() -> Pool {
-        Pool(Arc::new(Semaphore::new(JOBS_MAX)))
+        Pool(Arc::new(Semaphore::new(JOBS_MAX as usize)))
+    }
+
+    /// Returns when no job is under way.
+    pub(crate) async fn idle(&self) {
+        // It is never closed, and as many permits as there are come free one day.
+        drop(self.0.acquire_many(JOBS_MAX).await);
     }
 
     /// Runs a job, which must look at its flag and stop soon after it is set.

@@ -9,10 +9,11 @@ use crate::{
     access::Access,
     commit::{Commit, Signature},
     error::{GitError, PushError, RemoteError},
+    journal::Intent,
     limits::Limits,
     mirror::{Mirror, Tip},
     push::{Packs, Update},
-    reference::{self, CommitId, RefName, Resolved},
+    reference::{self, CommitId, RefName, Reference, Resolved},
     refspec::{Destination, Refspec},
 };
 
@@ -55,15 +56,16 @@ pub(super) fn push(mut batch: Vec<Pending>) -> Work {
     Box::pin(async move {
         let mut n_damaged = 0;
         for _ in 0..RACES_MAX {
-            let stack = match plan(batch, &mut n_damaged).await {
+            let (stack, packs) = match plan_while_wanted(batch, &mut n_damaged).await {
                 Planning::Over => return,
                 Planning::Damaged(again) => {
                     batch = again;
                     continue;
                 }
-                Planning::Stack(stack) => stack,
+                Planning::Ready(stack, packs) => (stack, packs),
             };
-            match push_stack(stack).await {
+            // From here on it is brought to its end, whoever wants to stop.
+            match push_stack(stack, packs).await {
                 Pushing::Over => return,
                 Pushing::Raced(again) => batch = again,
                 Pushing::Refused(first, second) => {
@@ -87,11 +89,31 @@ enum Planning {
     Over,
     /// The mirror proved damaged while it was read; the next look makes it anew.
     Damaged(Vec<Pending>),
-    Stack(Stack),
+    Ready(Stack, Packs),
+}
+
+/// Plans a batch and packs it, until nobody in it wants it any more: they are told by silence.
+async fn plan_while_wanted(batch: Vec<Pending>, n_damaged: &mut usize) -> Planning {
+    let stops: Vec<_> = batch.iter().map(|pending| pending.request.caller.stop.clone()).collect();
+    let all_stop = async {
+        for stop in &stops {
+            stop.cancelled().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = all_stop => Planning::Over,
+        planning = plan(batch, n_damaged) => planning,
+    }
 }
 
 /// Plans one request without pushing; returns its change.
 pub(super) async fn preview(pending: Pending) -> Option<Change> {
+    let stop = pending.request.caller.stop.clone();
+    stop.run_until_cancelled_owned(preview_one(pending)).await?
+}
+
+async fn preview_one(pending: Pending) -> Option<Change> {
     let placed = place(vec![pending]).await?;
     let (mirror, access, tip) = (placed.mirror, placed.access, placed.tip);
     let placed = placed.requests.into_iter().next()?;
@@ -185,12 +207,23 @@ async fn plan(batch: Vec<Pending>, n_damaged: &mut usize) -> Planning {
     }
     let planned: Vec<Planned> = planned.into_iter().filter_map(Attempt::planned).collect();
     if planned.iter().any(|planned| planned.commit.is_some()) {
-        return Planning::Stack(Stack { branch, expected, tip, planned });
+        return pack(Stack { branch, expected, tip, planned }, &access).await;
     }
     for planned in planned {
         planned.finish(&branch, None);
     }
     Planning::Over
+}
+
+async fn pack(stack: Stack, access: &Access) -> Planning {
+    let mirror = Arc::clone(stack.mirror());
+    match mirror.packs(&stack.tip, stack.commits(), access).await {
+        Ok(packs) => Planning::Ready(stack, packs),
+        Err(error) => {
+            fail(stack.into_batch(), &Failure::Git(Arc::new(error)));
+            Planning::Over
+        }
+    }
 }
 
 /// What planning a request came to.
@@ -230,16 +263,15 @@ fn plan_one(mut placed: Placed, files: &mut crate::snapshot::Snapshot, now: Time
 }
 
 /// Pushes a stack and tells everybody in it, or says what to do next.
-async fn push_stack(stack: Stack) -> Pushing {
-    let commits: Vec<Commit> = stack.planned.iter().filter_map(|p| p.commit.clone()).collect();
+async fn push_stack(stack: Stack, packs: Packs) -> Pushing {
+    let commits = stack.commits();
     let Some(last) = commits.last().map(|commit| commit.id) else { return Pushing::Over };
     let request = stack.planned[0].placed.pending.request.clone();
-    let mirror = Arc::clone(&stack.planned[0].placed.pending.mirror);
+    let mirror = Arc::clone(stack.mirror());
     let n_commits = commits.len();
-    let packs = match mirror.packs(&stack.tip, commits, &request.access).await {
-        Ok(packs) => packs,
-        Err(error) => return stack.fail(&Failure::Git(Arc::new(error))),
-    };
+    if let Err(error) = intend(&mirror, stack.intents(), &request).await {
+        return stack.fail(&Failure::Push(error));
+    }
     let name = stack.branch.clone();
     let update = Update { name: name.clone(), expected: stack.expected, new: Some(last) };
     let pushed = mirror.push_update(&update, &request.options, &packs, &request.access).await;
@@ -263,7 +295,45 @@ async fn push_stack(stack: Stack) -> Pushing {
     Pushing::Over
 }
 
+/// Tells the journal of all commits, before anything is sent.
+async fn intend(
+    mirror: &Mirror,
+    intents: Vec<Intent>,
+    request: &super::Request,
+) -> Result<(), PushError> {
+    let Some(journal) = request.caller.journal.clone() else { return Ok(()) };
+    let keeping = mirror
+        .blocking(tokio::time::Instant::now() + KEEP_TIMEOUT, move |_| journal.intend(&intents));
+    let kept = keeping.await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+    kept.map_err(|source| PushError::Journal(Arc::new(source)))
+}
+
 impl Stack {
+    fn mirror(&self) -> &Arc<Mirror> {
+        &self.planned[0].placed.pending.mirror
+    }
+
+    fn commits(&self) -> Vec<Commit> {
+        self.planned.iter().filter_map(|planned| planned.commit.clone()).collect()
+    }
+
+    fn intents(&self) -> Vec<Intent> {
+        let time = self.mirror().core().clock.now();
+        let intent = |planned: &Planned| {
+            let commit = planned.commit.as_ref()?;
+            Some(Intent {
+                owner: planned.placed.pending.request.caller.owner.clone(),
+                url: self.mirror().url().clone(),
+                branch: self.branch.clone(),
+                base: self.tip.resolved.id,
+                commit: commit.id,
+                message: commit.message.clone(),
+                time,
+            })
+        };
+        self.planned.iter().filter_map(intent).collect()
+    }
+
     /// Returns our references once the push branch is at `last`.
     fn references(&self, last: CommitId) -> Ours {
         let mut references = vec![(self.branch.clone(), last)];
@@ -351,6 +421,32 @@ async fn keep(
 /// Writing a handful of small files must not hold a lane up for longer.
 const KEEP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
+impl Mirror {
+    /// Makes the second push of a request whose first one arrived long ago; returns where the
+    /// commit is then.
+    pub(crate) async fn resume_refspec(
+        &self,
+        ours: (RefName, CommitId),
+        below: Vec<CommitId>,
+        refspec: &Refspec,
+        request: &super::Request,
+    ) -> Result<Vec<RefName>, PushError> {
+        let mut references = vec![ours];
+        if let Reference::Branch(name) = &request.checkout
+            && *name != references[0].0
+        {
+            let refs = self.look(&[name], &request.access).await;
+            let refs = refs.map_err(|error| PushError::Remote(Arc::new(error)))?;
+            let found = reference::find(&refs, name).map(|found| CommitId(found.id));
+            references.extend(found.map(|id| (name.clone(), id)));
+        }
+        let ours = Ours { references, below };
+        push_refspec(self, &ours, refspec, request).await?;
+        // What the process before has updated was this push's work too.
+        Ok(refspec.destinations(&ours.references).into_iter().map(|to| to.name).collect())
+    }
+}
+
 /// References of ours after a push, as sources for a second one.
 struct Ours {
     /// The push branch first, then the checkouts.
@@ -361,7 +457,7 @@ struct Ours {
 
 /// Makes the second push of a request; returns the references it updated.
 async fn push_refspec(
-    mirror: &Arc<Mirror>,
+    mirror: &Mirror,
     ours: &Ours,
     refspec: &Refspec,
     request: &super::Request,
@@ -391,7 +487,7 @@ async fn push_refspec(
 }
 
 async fn check_fast_forward(
-    mirror: &Arc<Mirror>,
+    mirror: &Mirror,
     ours: &Ours,
     update: &Update,
     access: &Access,

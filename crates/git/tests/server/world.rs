@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use clock::Clock;
 use git::{
-    Access, BlobIndex, Change, FileChange, Finder, Limits, Mirror, Mirrors, Outcome, Plan, RefName,
-    Reference, RemoteUrl, Request, Snapshot, SnapshotError, UpdateError,
+    Access, BlobIndex, Caller, Change, FileChange, Finder, Limits, Mirror, Mirrors, Outcome, Plan,
+    RefName, Reference, RemoteUrl, Request, Snapshot, SnapshotError, UpdateError,
 };
 use testkit::{FaultProxy, GitServer};
 
@@ -79,6 +79,7 @@ impl World {
             options: Vec::new(),
             author: ("FluxBot".to_owned(), "flux@example.com".to_owned()),
             access: self.access.clone(),
+            caller: Caller::default(),
         }
     }
 
