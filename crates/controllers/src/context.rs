@@ -8,6 +8,7 @@ use api::{
     image::ImageRef,
 };
 use clock::Clock;
+use git::CommitId;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use parking_lot::Mutex;
@@ -120,6 +121,10 @@ pub(crate) struct Draft {
     /// The status as the API has it.
     pub(crate) written: Value,
     pub(crate) extras: Vec<Extra>,
+    /// News that are told however the run ends.
+    pub(crate) told: Vec<String>,
+    /// Pushes whose end the status tells.
+    pub(crate) settled: Vec<CommitId>,
     pub(crate) report: Report,
 }
 
@@ -169,6 +174,16 @@ impl Scope<'_> {
     /// Removes a condition of the kind's own.
     pub fn clear_condition(&self, type_: Type) {
         condition::remove(&mut self.draft.lock().conditions, type_);
+    }
+
+    /// Tells good news, however the run ends.
+    pub(crate) fn tell(&self, message: String) {
+        self.draft.lock().told.push(message);
+    }
+
+    /// Takes pushes out of the journal once the status is written.
+    pub(crate) fn settle(&self, commits: impl IntoIterator<Item = CommitId>) {
+        self.draft.lock().settled.extend(commits);
     }
 
     /// Adds to what [`crate::Driver::run_until_idle`] returns.

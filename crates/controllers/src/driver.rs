@@ -16,6 +16,7 @@ use std::{
 use api::Kind;
 use automation::marker::Marker;
 use futures::{FutureExt, StreamExt};
+use git::CommitId;
 use jiff::Timestamp;
 use kube::{
     Api,
@@ -32,6 +33,7 @@ use tracing::Instrument;
 use crate::{
     context::Context,
     events::Recorder,
+    journal::Journal,
     markers::{self, MarkerIndex},
     metrics::{self, Metrics},
     objects::Objects,
@@ -56,6 +58,8 @@ const PATCH_PAUSE: Duration = Duration::from_millis(200);
 /// Automations that run at a time, at least: they wait for one another's pushes more than they work,
 /// and only those that wait together share a push. It is as many as a push takes.
 const AUTOMATIONS_MIN: usize = 200;
+/// How long work on mirrors may take that was told to stop, before it is left alone.
+const REST_MAX: Duration = Duration::from_secs(10);
 /// Objects of one page when all are listed.
 const PAGE: u32 = 500;
 
@@ -74,6 +78,10 @@ pub(crate) struct Shared {
     pub(crate) markers: Arc<MarkerIndex>,
     /// What the markers at the tips hold, by policy: the choices before a run that kept none.
     pub(crate) standing: Mutex<Standing>,
+    /// What automations were about to push.
+    pub(crate) journal: Arc<Journal>,
+    /// Ends the run that is under way.
+    stop: Mutex<CancellationToken>,
     pub(crate) queues: Mutex<BTreeMap<Kind, Queue>>,
     pub(crate) metrics: Metrics,
     /// Kinds whose objects are all known.
@@ -113,6 +121,8 @@ impl Driver {
             selections: Mutex::default(),
             markers: markers::index(context.cache.clone()),
             standing: Mutex::default(),
+            journal: Arc::new(Journal::open(context.cache.clone())),
+            stop: Mutex::default(),
             queues: Mutex::new(Kind::ALL.map(|kind| (kind, Queue::default())).into()),
             metrics: Metrics::default(),
             listed: Mutex::default(),
@@ -127,8 +137,10 @@ impl Driver {
         Driver { shared: Arc::new(shared) }
     }
 
-    /// Reconciles until `shutdown`, then lets the runs that have begun finish.
+    /// Reconciles until `shutdown`. Pushes that are being sent come to their end then, and are
+    /// written into their statuses; everything else is given up.
     pub async fn run(&self, shutdown: CancellationToken) {
+        *self.shared.stop.lock() = shutdown.clone();
         let mut watches = JoinSet::new();
         for kind in self.shared.kinds() {
             let span = tracing::info_span!("watch", %kind);
@@ -149,22 +161,27 @@ impl Driver {
         }
         watches.shutdown().await;
         while runs.join_next().await.is_some() {}
+        self.shared.rest().await;
     }
 
     /// Reconciles every object once, kind after kind, and follows what wakes until nothing is due.
-    /// A failing object is tried once; timers are not waited for.
-    pub async fn run_until_idle(&self) -> Result<Summary, RunError> {
+    /// A failing object is tried once; timers are not waited for. It stops early at `shutdown`, as
+    /// [`Driver::run`] does.
+    ///
+    /// What automations pushed stays in the journal until [`Driver::settle`] is called.
+    pub async fn run_until_idle(&self, shutdown: CancellationToken) -> Result<Summary, RunError> {
         let shared = &self.shared;
+        *shared.stop.lock() = shutdown.clone();
         *shared.once.lock() = Some(shared.context.clock.now());
         for kind in Kind::ALL {
             list(shared, kind).await?;
         }
         let mut n_runs = BTreeMap::new();
         let mut standing_is_read = false;
-        while let Some(kind) = shared.first_busy() {
+        while let Some(kind) = shared.first_busy().filter(|_| !shutdown.is_cancelled()) {
             if kind == Kind::ImagePolicy && !standing_is_read {
                 standing_is_read = true;
-                standing::read(shared).await;
+                shutdown.run_until_cancelled(standing::read(shared)).await;
             }
             let mut runs = JoinSet::new();
             shared.start_runs(kind, &mut runs);
@@ -180,7 +197,17 @@ impl Driver {
                 shared.start_runs(kind, &mut runs);
             }
         }
+        if shutdown.is_cancelled() {
+            shared.rest().await;
+        }
         Ok(self.summary())
+    }
+
+    /// Forgets the pushes of a run until nothing is due: its statuses are kept, and its summary is
+    /// told. Until then the next process would find out about them and tell of them once more.
+    pub fn settle(&self) {
+        let automations = self.shared.objects.automations.keys();
+        self.shared.journal.settle_rest(&automations.iter().map(ToString::to_string).collect());
     }
 
     /// Takes what these markers hold for the choices before, as a run does with those at the tips.
@@ -231,6 +258,7 @@ impl Driver {
         summary.report.changes = report.changes;
         summary.report.problems = report.problems;
         summary.report.files = report.files;
+        summary.n_unfinished = shared.queues.lock().values().map(Queue::n_ready).sum();
         summary
     }
 }
@@ -239,6 +267,28 @@ impl Shared {
     /// Returns when this run until nothing is due began; `None` in a service.
     pub(crate) fn once_since(&self) -> Option<Timestamp> {
         *self.once.lock()
+    }
+
+    /// Returns what ends the run that is under way.
+    pub(crate) fn stop(&self) -> CancellationToken {
+        self.stop.lock().clone()
+    }
+
+    /// Takes pushes out of the journal whose end a status tells: at once where statuses are durable
+    /// as soon as they are written, else when [`Driver::settle`] says so.
+    pub(crate) fn settle(&self, automation: &ObjectKey, commits: Vec<CommitId>) {
+        match self.once_since() {
+            _ if commits.is_empty() => {}
+            Some(_) => self.journal.settle_later(automation, commits),
+            None => self.journal.settle(automation, &commits),
+        }
+    }
+
+    /// Waits for work on mirrors that nobody waits for any more: it was told to stop.
+    async fn rest(&self) {
+        if tokio::time::timeout(REST_MAX, self.context.mirrors.idle()).await.is_err() {
+            tracing::warn!("Work on a mirror does not end; its folder is left to the next start");
+        }
     }
 
     /// Returns the kinds of this run, in the order in which facts travel.
@@ -330,7 +380,7 @@ impl Shared {
             let key = {
                 let mut queues = self.queues.lock();
                 let Some(queue) = queues.get_mut(&kind) else { return };
-                if queue.n_running() >= limit {
+                if queue.n_running() >= limit || self.stop().is_cancelled() {
                     return;
                 }
                 queue.pop(self.epoch.elapsed())
@@ -364,7 +414,8 @@ impl Shared {
 
     fn finish(&self, kind: Kind, key: &ObjectKey, next: Next) {
         // Nobody waits for timers when every object is tried once.
-        let next = if self.once_since().is_some() { Next::Done } else { next };
+        let is_over = self.once_since().is_some() && next != Next::Again;
+        let next = if is_over { Next::Done } else { next };
         if let Some(queue) = self.queues.lock().get_mut(&kind) {
             queue.finish(key, next, self.epoch.elapsed());
         }
@@ -390,8 +441,17 @@ async fn run(shared: Arc<Shared>, kind: Kind, key: ObjectKey) -> (Kind, ObjectKe
     );
     shared.metrics.begin(kind, &key);
     let next = {
-        let run = async {
+        let work = async {
             reconcile::by_kind!(kind, K => reconcile::run::<K>(&shared, &key).boxed()).await
+        };
+        let run = async {
+            match kind {
+                // It looks at the token itself: a push that is being sent is not given up.
+                Kind::ImageUpdateAutomation => work.await,
+                Kind::GitRepository | Kind::ImageRepository | Kind::ImagePolicy => {
+                    shared.stop().run_until_cancelled(work).await.unwrap_or(Next::Again)
+                }
+            }
         };
         AssertUnwindSafe(run.instrument(span)).catch_unwind().await
     };

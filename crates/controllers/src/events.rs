@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use api::{Kind, annotation};
+use api::{Kind, annotation, condition::Reason};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Event as ApiEvent, EventSource, ObjectReference},
@@ -42,6 +42,14 @@ pub enum Level {
     Normal,
     /// A person may have to act.
     Warning,
+}
+
+impl Event {
+    /// Returns good news.
+    pub(crate) fn good(message: String) -> Event {
+        let reason = Reason::Succeeded.as_str().to_owned();
+        Event { level: Level::Normal, reason, message }
+    }
 }
 
 impl Level {

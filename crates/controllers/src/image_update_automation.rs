@@ -11,7 +11,8 @@ use api::{
     image::{ImageUpdateAutomation, ImageUpdateAutomationStatus},
 };
 use automation::message::MessageError;
-use git::{Outcome, PushError, Pushed, RefName, UpdateError};
+use git::{Finish, Intent, Outcome, PushError, Pushed, RefName, UpdateError};
+use jiff::Timestamp;
 
 use crate::{
     context::Scope,
@@ -47,20 +48,43 @@ impl Reconcile for ImageUpdateAutomation {
         let path = update_path(self)?;
 
         let edit = Edit::new(self, ctx, path, choices);
-        let (outcome, edited) = write(ctx, &target, edit).await?;
+        let earlier = earlier(ctx);
+        let written = write(ctx, &target, edit).await;
+        let resumed = resume(ctx, &target, &earlier, &written).await;
+        let mut news = Vec::new();
+        for (pushed, time) in resumed.iter().flatten() {
+            note_push(status, ctx, pushed, *time);
+            news.push(pushed.clone());
+        }
+        let (outcome, edited) = written.inspect_err(|_| tell_all(ctx, &news))?;
 
         tell_problems(ctx, &edited);
         status.observed_policies = Some(edited.chosen);
         status.observed_source_revision = Some(target.observed(&outcome));
-        let mut success = Success::new(UP_TO_DATE);
-        if let Some(pushed) = &outcome.pushed {
-            status.last_push_commit = Some(pushed.commit.to_string());
-            status.last_push_time = Some(seconds(ctx.clock.now()));
-            success.event = Some(summary(pushed));
-            report_commit(ctx, pushed);
-            refspec_pushed(pushed)?;
+        if let Some(pushed) = outcome.pushed {
+            note_push(status, ctx, &pushed, ctx.clock.now());
+            news.push(pushed);
         }
+        if let Err(failure) = resumed {
+            tell_all(ctx, &news);
+            return Err(failure);
+        }
+        // Everything that was intended is known now.
+        ctx.settle(ctx.shared.journal.pending(&ctx.key).iter().map(|intent| intent.commit));
+        let last = news.pop();
+        tell_all(ctx, &news);
+        if let Some(pushed) = &last {
+            refspec_pushed(pushed).inspect_err(|_| ctx.tell(summary(pushed)))?;
+        }
+        let event = last.as_ref().map(summary);
+        let success = Success { event, ..Success::new(UP_TO_DATE) };
         Ok(success.again_after(interval.to_std().max(INTERVAL_MIN)))
+    }
+
+    fn release(&self, ctx: &Scope<'_>) {
+        let journal = &ctx.shared.journal;
+        let commits: Vec<_> = journal.pending(&ctx.key).iter().map(|i| i.commit).collect();
+        journal.settle(&ctx.key, &commits);
     }
 }
 
@@ -87,14 +111,70 @@ async fn write(
     } else {
         target.mirror.update(target.request.clone(), plan).await
     };
-    let outcome = result.map_err(failure)?;
+    let outcome = result.map_err(|error| failure(ctx, error))?;
     let Outcome { checkout, base, detail, pushed } = outcome;
     edit::report(ctx, &detail, target.request.branch.short());
     Ok((Outcome { checkout, base, detail: (), pushed }, detail))
 }
 
-fn failure(error: UpdateError<PlanError>) -> Failure {
+/// Returns pushes of this automation of which nobody knows what became of them.
+fn earlier(ctx: &Scope<'_>) -> Vec<Intent> {
+    // A dry run asks and tells nothing about pushes.
+    if ctx.settings.dry_run { Vec::new() } else { ctx.shared.journal.pending(&ctx.key) }
+}
+
+/// Finds out which of them took place, and when they were made. It is asked for after the
+/// automation's own push: what has not arrived by then never will.
+async fn resume(
+    ctx: &Scope<'_>,
+    target: &Target,
+    earlier: &[Intent],
+    written: &Result<(Outcome<()>, Edited), Failure>,
+) -> Result<Vec<(Pushed, Timestamp)>, Failure> {
+    if earlier.is_empty() {
+        return Ok(Vec::new());
+    }
+    let finish = match written {
+        Ok((Outcome { pushed: None, .. }, _)) => Finish::Refspec,
+        Ok((Outcome { pushed: Some(_), .. }, _)) | Err(_) => Finish::Nothing,
+    };
+    let stop = ctx.shared.stop();
+    let resumed = target.mirror.resume(earlier, &target.request, finish);
+    let resumed = stop.run_until_cancelled(resumed).await.ok_or_else(abandoned)?;
+    let resumed = resumed.saying("failed to checkout source").retry(Reason::GitOperationFailed)?;
+    let time = |pushed: &Pushed| {
+        let intent = earlier.iter().find(|intent| intent.commit == pushed.commit);
+        intent.map_or_else(|| ctx.clock.now(), |intent| intent.time)
+    };
+    if written.is_err() {
+        ctx.settle(resumed.iter().map(|pushed| pushed.commit));
+    }
+    Ok(resumed.into_iter().map(|pushed| (pushed.clone(), time(&pushed))).collect())
+}
+
+fn note_push(
+    status: &mut ImageUpdateAutomationStatus,
+    ctx: &Scope<'_>,
+    pushed: &Pushed,
+    time: Timestamp,
+) {
+    status.last_push_commit = Some(pushed.commit.to_string());
+    status.last_push_time = Some(seconds(time));
+    report_commit(ctx, pushed);
+}
+
+fn tell_all(ctx: &Scope<'_>, news: &[Pushed]) {
+    news.iter().for_each(|pushed| ctx.tell(summary(pushed)));
+}
+
+fn abandoned() -> Failure {
+    let message = "given up: the process is stopping".to_owned();
+    Failure { response: Response::Abandon, reason: Reason::Failed, message }
+}
+
+fn failure(ctx: &Scope<'_>, error: UpdateError<PlanError>) -> Failure {
     let result: Result<(), Failure> = match error {
+        UpdateError::Stopped if ctx.shared.stop().is_cancelled() => return abandoned(),
         UpdateError::Git(error) => {
             Err(error).saying("failed to checkout source").retry(Reason::GitOperationFailed)
         }

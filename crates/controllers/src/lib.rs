@@ -9,6 +9,7 @@ mod git_repository;
 mod image_policy;
 mod image_repository;
 mod image_update_automation;
+mod journal;
 mod markers;
 pub mod metrics;
 mod notify;

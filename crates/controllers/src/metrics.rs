@@ -76,6 +76,7 @@ fn result(next: Next) -> &'static str {
         Next::Done => "success",
         Next::After(_) => "requeue_after",
         Next::Retry => "error",
+        Next::Again => "requeue",
     }
 }
 

@@ -50,6 +50,8 @@ pub enum Response {
     Wait(Duration),
     /// Try again, later and later.
     Retry,
+    /// The process is stopping: nothing is written, and the next one tries again.
+    Abandon,
 }
 
 /// A condition beside Ready, Reconciling and Stalled.
@@ -221,7 +223,7 @@ fn fail(conditions: &mut Vec<Condition>, failure: &Failure, stage: &str, at: Mom
     set(conditions, Type::Reconciling, Truth::True, with_retry, stage, at);
     let next = match failure.response {
         Response::Wait(after) => Next::After(after),
-        Response::Retry | Response::Stall => Next::Retry,
+        Response::Retry | Response::Stall | Response::Abandon => Next::Retry,
     };
     Conclusion { next, observed: false }
 }

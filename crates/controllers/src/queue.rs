@@ -47,6 +47,8 @@ pub enum Next {
     After(Duration),
     /// Another run after the object's back-off, which doubles with every failure in a row.
     Retry,
+    /// Another run at once: this one was given up and counts for nothing.
+    Again,
 }
 
 /// The queue. All times are since the same start.
@@ -116,17 +118,21 @@ impl Queue {
         let Some(item) = self.items.get_mut(key) else { return };
         let dirty = match item.state {
             State::Idle | State::Ready => return,
-            State::Running => false,
+            State::Running => next == Next::Again,
             State::Dirty => true,
         };
         self.n_running -= 1;
         item.state = State::Idle;
         let delay = match next {
-            Next::Done => None,
+            Next::Done | Next::Again => None,
             Next::After(delay) => Some(delay),
             Next::Retry => Some(retry_delay(item.n_failures)),
         };
-        item.n_failures = if next == Next::Retry { item.n_failures.saturating_add(1) } else { 0 };
+        item.n_failures = match next {
+            Next::Retry => item.n_failures.saturating_add(1),
+            Next::Again => item.n_failures,
+            Next::Done | Next::After(_) => 0,
+        };
         if dirty {
             self.mark(key);
         } else if let Some(delay) = delay {

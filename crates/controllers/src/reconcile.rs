@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     context::{Draft, Scope},
     driver::{FIELD_MANAGER, Shared, key_of},
-    events,
+    events::{self, Event},
     objects::{Objects, Observed, Store},
     outcome::{self, Failure, Response, Success},
     queue::{Next, ObjectKey},
@@ -144,6 +144,9 @@ async fn run_object<K: Reconcile>(
     let mut status = object.status().cloned().unwrap_or_default();
     let reconcile = AssertUnwindSafe(object.reconcile(&mut status, &scope)).catch_unwind().await;
     let outcome = reconcile.unwrap_or_else(|panic| Err(panicked(&*panic)));
+    if matches!(outcome, Err(Failure { response: Response::Abandon, .. })) {
+        return Ok(Next::Again);
+    }
     conclude(&scope, &*object, status, outcome).await
 }
 
@@ -247,7 +250,7 @@ async fn conclude<K: Reconcile>(
     outcome: Result<Success, Failure>,
 ) -> Result<Next, kube::Error> {
     let before = object.status().map(Status::conditions).unwrap_or_default();
-    let (conclusion, written, extras, report) = {
+    let (conclusion, written, extras, told, settled, report) = {
         let mut draft = scope.draft.lock();
         let draft = &mut *draft;
         let at = scope.moment();
@@ -260,6 +263,8 @@ async fn conclude<K: Reconcile>(
             conclusion,
             std::mem::take(&mut draft.written),
             std::mem::take(&mut draft.extras),
+            std::mem::take(&mut draft.told),
+            std::mem::take(&mut draft.settled),
             std::mem::take(&mut draft.report),
         )
     };
@@ -270,7 +275,8 @@ async fn conclude<K: Reconcile>(
         *status.last_handled_reconcile_at_mut() = Some(requested.to_owned());
     }
     scope.shared.report(scope.kind, &scope.key, report);
-    let news = outcome::news(before, status.conditions(), &outcome, &extras);
+    let mut news: Vec<Event> = told.into_iter().map(Event::good).collect();
+    news.extend(outcome::news(before, status.conditions(), &outcome, &extras));
     log(&outcome);
     if let Some(patch) = merge_patch(&written, &json!(status)) {
         scope.shared.patch_status(scope.kind, &scope.key, &patch).await?;
@@ -289,6 +295,7 @@ async fn conclude<K: Reconcile>(
         let recorder = &scope.shared.recorder;
         recorder.record(&scope.client, &about, &annotations, event, now).await;
     }
+    scope.shared.settle(&scope.key, settled);
     Ok(conclusion.next)
 }
 

@@ -13,6 +13,8 @@ pub struct Summary {
     pub objects: Vec<ObjectSummary>,
     /// Everything else.
     pub report: Report,
+    /// How many objects were to be reconciled still when the run was told to stop.
+    pub n_unfinished: usize,
 }
 
 /// How one object ended.

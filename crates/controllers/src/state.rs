@@ -5,7 +5,7 @@
 //! lock           held while a process uses the folder; one at a time
 //! objects.redb   the truth: the objects of a server, and statuses that wait for theirs
 //! objects.tip    how far the truth has come
-//! cache.redb     tags and first-seen times; rebuilt from the registries when lost
+//! cache.redb     tags and first-seen times; rebuilt from the registries when lost; pushes under way
 //! mirrors/       Git mirrors; fetched again when lost
 //! artifacts/     what sources serve; made again when lost
 //! pki/           keys and certificates of a server
@@ -35,6 +35,7 @@ const SCHEMA_BYTES_MAX: u64 = 16;
 pub struct State {
     folder: PathBuf,
     cache: Arc<Database>,
+    notices: Vec<String>,
     /// Held for as long as the folder is used.
     _lock: File,
 }
@@ -73,9 +74,7 @@ pub enum StateError {
         source: io::Error,
     },
     /// A database refused.
-    #[error(
-        "cannot use the database `{path}` (if it is damaged, remove it to begin without what it keeps)"
-    )]
+    #[error("cannot use the database `{path}`")]
     Database {
         /// The database file.
         path: PathBuf,
@@ -91,14 +90,16 @@ impl State {
         create(folder)?;
         let lock = lock(folder)?;
         tracing::trace!(target: "durable", step = "state folder locked", "Durable step");
-        let outdated = check_schema(folder)?;
+        let schema = check_schema(folder)?;
         restrict(folder)?;
-        if outdated {
+        if schema == Schema::Older {
             drop_caches(folder)?;
         }
-        let cache = Arc::new(open_cache(&folder.join("cache.redb"))?);
+        let mut notices = Vec::new();
+        let cache = open_cache(&folder.join("cache.redb"), schema, &mut notices)?;
+        let cache = Arc::new(cache);
         tracing::trace!(target: "durable", step = "cache made", "Durable step");
-        let state = State { folder: folder.to_owned(), cache, _lock: lock };
+        let state = State { folder: folder.to_owned(), cache, notices, _lock: lock };
         state.subfolder("mirrors")?;
         write_schema(folder)?;
         Ok(state)
@@ -107,6 +108,11 @@ impl State {
     /// Returns the file of the objects.
     pub fn objects(&self) -> PathBuf {
         self.folder.join("objects.redb")
+    }
+
+    /// Returns what was found damaged when the folder was opened, and what was done about it.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
     }
 
     /// Returns the folder of the Git mirrors.
@@ -183,12 +189,20 @@ fn lock(folder: &Path) -> Result<File, StateError> {
     }
 }
 
-/// Returns whether the folder was written under an older schema.
-fn check_schema(folder: &Path) -> Result<bool, StateError> {
+/// Under which schema a folder was written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Schema {
+    /// None: it was never opened to the end.
+    None,
+    Older,
+    Present,
+}
+
+fn check_schema(folder: &Path) -> Result<Schema, StateError> {
     let path = folder.join("schema");
     let size = match fs::metadata(&path) {
         Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Schema::None),
         Err(error) => return Err(error).or_path(&path),
     };
     if size > SCHEMA_BYTES_MAX {
@@ -199,7 +213,7 @@ fn check_schema(folder: &Path) -> Result<bool, StateError> {
     if found > SCHEMA {
         return Err(StateError::Newer { folder: folder.to_owned(), found });
     }
-    Ok(found < SCHEMA)
+    Ok(if found < SCHEMA { Schema::Older } else { Schema::Present })
 }
 
 fn write_schema(folder: &Path) -> Result<(), StateError> {
@@ -243,19 +257,44 @@ fn open_checked(path: &Path) -> Result<Database, redb::DatabaseError> {
     Ok(database)
 }
 
-/// Opens the cache; a broken one is made anew, since all in it can be fetched again.
-fn open_cache(path: &Path) -> Result<Database, StateError> {
-    use redb::DatabaseError as In;
-    match open_checked(path) {
-        Ok(database) => Ok(database),
-        Err(source @ (In::DatabaseAlreadyOpen | In::LockProtocolMismatch)) => {
-            Err(database_error(path, source))
+/// Opens the cache; a damaged one is made anew, which is said: all in it can be fetched again.
+fn open_cache(
+    path: &Path,
+    schema: Schema,
+    notices: &mut Vec<String>,
+) -> Result<Database, StateError> {
+    // A folder with a schema had a whole one once, and no database is empty.
+    let is_emptied =
+        schema != Schema::None && fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0);
+    let reason = if is_emptied {
+        "it is empty".to_owned()
+    } else {
+        match open_checked(path) {
+            Ok(database) => return Ok(database),
+            Err(error) if is_damage(&error) => error.to_string(),
+            Err(error) => return Err(database_error(path, error)),
         }
-        Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "Making a broken cache anew");
-            fs::remove_file(path).or_path(path)?;
-            open_checked(path).map_err(|source| database_error(path, source))
+    };
+    fs::remove_file(path).or_path(path)?;
+    // Without a schema the process was killed while it made the file.
+    if schema != Schema::None {
+        notices.push(format!("`{}` is damaged ({reason}): it is made anew", path.display()));
+    }
+    open_checked(path).map_err(|source| database_error(path, source))
+}
+
+/// Returns whether the file itself is bad, and not only out of reach.
+fn is_damage(error: &redb::DatabaseError) -> bool {
+    use io::ErrorKind::{InvalidData, UnexpectedEof};
+    use redb::{DatabaseError, StorageError};
+    match error {
+        DatabaseError::RepairAborted
+        | DatabaseError::UpgradeRequired(_)
+        | DatabaseError::Storage(StorageError::Corrupted(_)) => true,
+        DatabaseError::Storage(StorageError::Io(error)) => {
+            [InvalidData, UnexpectedEof].contains(&error.kind())
         }
+        _ => false,
     }
 }
 
@@ -350,5 +389,28 @@ mod tests {
         fs::write(temporary.path().join("lock"), "").expect("written");
         fs::write(temporary.path().join("cache.redb"), "not a database").expect("written");
         State::open(temporary.path()).expect("it opens");
+    }
+
+    #[test]
+    fn a_damaged_cache_is_said_and_never_served() {
+        let ways: [fn(Vec<u8>) -> Vec<u8>; 5] = [
+            |_| Vec::new(),
+            |mut bytes| bytes.split_off(bytes.len() / 2),
+            |bytes| bytes[..bytes.len() / 2].to_vec(),
+            |bytes| vec![0xa5; bytes.len()],
+            |bytes| bytes,
+        ];
+        let last = ways.len() - 1;
+        for (n, way) in ways.into_iter().enumerate() {
+            let temporary = folder();
+            drop(State::open(temporary.path()).expect("a new folder opens"));
+            let path = temporary.path().join("cache.redb");
+            let bytes = fs::read(&path).expect("it is there");
+            fs::write(&path, way(bytes)).expect("written");
+            let state = State::open(temporary.path()).expect("it opens");
+            let notices = state.notices().join("\n");
+            assert_eq!(notices.contains("cache.redb` is damaged ("), n != last, "{notices}");
+            assert_eq!(notices.ends_with("): it is made anew"), n != last, "{notices}");
+        }
     }
 }

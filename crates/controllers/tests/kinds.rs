@@ -6,8 +6,10 @@ mod kinds {
     mod credentials;
     mod driver;
     mod failures;
+    mod full_disks;
     mod held;
     mod image_loop;
+    mod journal;
     mod markers;
     mod state;
     mod triggers;

@@ -12,10 +12,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::GitError,
     lane::{Pushed, Request},
-    mirror::Mirror,
+    mirror::{Mirror, WHOLE},
     reference::{self, CommitId, RefName},
     url::RemoteUrl,
 };
+
+/// How many commits below the tip are looked at in a mirror that was made anew since the push.
+const DEPTH_MAX: u32 = 64;
 
 /// A commit that is about to be pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +29,7 @@ pub struct Intent {
     pub url: RemoteUrl,
     /// The branch that is to get it.
     pub branch: RefName,
-    /// What the push was computed from; it is in the mirror.
+    /// What the push was computed from; it was in the mirror then.
     pub base: CommitId,
     /// The commit.
     pub commit: CommitId,
@@ -111,12 +114,8 @@ impl Mirror {
             return Ok(tip == intent.commit);
         }
         // Without what the push was computed from, all of the history would have to be fetched.
-        if !self.knows(intent.base, access).await? {
-            let Intent { owner, branch, commit, .. } = intent;
-            tracing::warn!(%owner, %branch, %commit, "What became of a push cannot be known");
-            return Ok(false);
-        }
-        self.is_below(intent.commit, &intent.branch, access).await
+        let depth = if self.knows(intent.base, access).await? { WHOLE } else { DEPTH_MAX };
+        self.is_below(intent.commit, &intent.branch, depth, access).await
     }
 }
 

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// No cut: all commits between what we have and what is wanted.
-const WHOLE: u32 = 0;
+pub(crate) const WHOLE: u32 = 0;
 
 /// All mirrors of a process, and the lanes of its pushes. Cheap to clone.
 #[derive(Clone)]
@@ -234,11 +234,13 @@ impl Mirror {
         Ok(self.store(self.deadline(access)).await?.has(commit))
     }
 
-    /// Returns whether a commit is at a branch's tip or below it, as far as is looked.
+    /// Returns whether a commit is at a branch's tip or below it, as far as is looked: `depth`
+    /// commits, or all that are not here yet.
     pub(crate) async fn is_below(
         &self,
         commit: CommitId,
         branch: &RefName,
+        depth: u32,
         access: &Access,
     ) -> Result<bool, GitError> {
         let deadline = self.deadline(access);
@@ -248,7 +250,7 @@ impl Mirror {
         let listing = remote.list(&[branch.as_str()]).await.map_err(GitError::remote(&self.url))?;
         let Some(found) = reference::find(&listing.refs, branch) else { return Ok(false) };
         let tip = CommitId(found.id);
-        let wants = store.wants(vec![tip.0], WHOLE);
+        let wants = store.wants(vec![tip.0], depth);
         let tips = [(branch.clone(), tip)];
         self.fetch_into(&remote, &listing, &store, wants, &tips).await?;
         let limits = self.core.limits.clone();

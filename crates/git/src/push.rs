@@ -19,7 +19,7 @@ use crate::{
     advertisement::Capabilities,
     commit::Commit,
     error::{PushError, RemoteError},
-    mirror::{Mirror, Tip},
+    mirror::{Mirror, Tip, WHOLE},
     objects::{Objects, Staged},
     pack::{self, Outgoing},
     pkt,
@@ -225,7 +225,7 @@ impl Mirror {
         }
         // Somebody may have gone on from our commit before we looked.
         match update.new {
-            Some(new) => match self.is_below(new, &update.name, access).await {
+            Some(new) => match self.is_below(new, &update.name, WHOLE, access).await {
                 Ok(true) => Recognised::Applied,
                 Ok(false) | Err(_) => Recognised::Moved,
             },

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::interrupt::Signal;
+
 /// How a command ended that could say so itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -11,6 +13,8 @@ pub(crate) enum Outcome {
     Failed,
     /// `plan --exit-code` found changes.
     Changes,
+    /// A signal ended it early.
+    Interrupted(Signal),
 }
 
 impl From<Outcome> for ExitCode {
@@ -19,6 +23,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Done => ExitCode::SUCCESS,
             Outcome::Failed => ExitCode::from(1),
             Outcome::Changes => ExitCode::from(3),
+            Outcome::Interrupted(signal) => ExitCode::from(signal.code()),
         }
     }
 }

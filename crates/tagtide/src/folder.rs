@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use automation::update::clamp;
 
+use crate::report::Problem;
+
 /// A file larger than this is no manifest; it equals the cap on blobs in a mirror.
 pub(crate) const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Twice the files of the largest repository we know.
@@ -36,10 +38,16 @@ impl Folder {
     }
 
     /// Returns the paths below `below` that `keep` accepts, in lexical order, folder by folder.
+    /// Folders that cannot be read are noted.
     ///
     /// `.git` and symbolic links are left out. `below` may name a file. Its `..` cannot
     /// leave the folder: they are clamped at the root.
-    pub(crate) fn files(&self, below: &str, keep: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    pub(crate) fn files(
+        &self,
+        below: &str,
+        keep: impl Fn(&str) -> bool,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Vec<String>> {
         let start = clamp(below);
         self.refuse_links(&start)?;
         let metadata = std::fs::symlink_metadata(self.root.join(&start))
@@ -48,9 +56,21 @@ impl Folder {
         if metadata.is_file() {
             files.extend(Some(start).filter(|path| keep(path)));
         } else {
-            self.walk(&start, &keep, 0, &mut files)?;
+            let entries = self.entries(&start)?;
+            self.walk(&start, entries, &keep, 0, &mut Walked { files: &mut files, problems })?;
         }
         Ok(files)
+    }
+
+    /// Returns a file's bytes; why they cannot be had is noted.
+    pub(crate) fn read_or_note(&self, path: &str, problems: &mut Vec<Problem>) -> Option<Vec<u8>> {
+        match self.read(path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                problems.push(unreadable(path.to_owned(), &error));
+                None
+            }
+        }
     }
 
     /// Returns a file's bytes.
@@ -87,21 +107,25 @@ impl Folder {
     fn walk(
         &self,
         folder: &str,
+        entries: Vec<(String, std::fs::FileType)>,
         keep: &impl Fn(&str) -> bool,
         depth: usize,
-        files: &mut Vec<String>,
+        walked: &mut Walked<'_>,
     ) -> Result<()> {
         if depth > DEPTH_MAX {
             bail!("{folder} is nested deeper than {DEPTH_MAX} folders");
         }
-        for (name, kind) in self.entries(folder)? {
+        for (name, kind) in entries {
             let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
             if kind.is_dir() {
-                self.walk(&path, keep, depth + 1, files)?;
+                match self.entries(&path) {
+                    Ok(entries) => self.walk(&path, entries, keep, depth + 1, walked)?,
+                    Err(error) => walked.problems.push(unreadable(path, &error)),
+                }
             } else if kind.is_file() && keep(&path) {
-                files.push(path);
+                walked.files.push(path);
             }
-            if files.len() > FILES_MAX {
+            if walked.files.len() > FILES_MAX {
                 bail!("{} holds more than {FILES_MAX} files", self.root.display());
             }
         }
@@ -141,6 +165,18 @@ impl Folder {
     }
 }
 
+/// What a walk has found so far.
+struct Walked<'a> {
+    files: &'a mut Vec<String>,
+    problems: &'a mut Vec<Problem>,
+}
+
+/// Returns the problem of a file or folder that cannot be read.
+pub(crate) fn unreadable(file: String, error: &anyhow::Error) -> Problem {
+    let message = format!("{error:#}");
+    Problem { file, line: 1, column: 1, reason: "Unreadable".to_owned(), message }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,12 +204,12 @@ mod tests {
         std::os::unix::fs::symlink("b.yaml", temporary.path().join("c.yaml")).expect("a link");
         std::os::unix::fs::symlink("a", temporary.path().join("linked")).expect("a link");
         let keep = |path: &str| path.ends_with(".yaml");
-        let files = |below: &str| folder.files(below, keep).expect("a listing");
+        let files = |below: &str| folder.files(below, keep, &mut Vec::new()).expect("a listing");
         assert_eq!(files("."), ["a/z.yaml", "a.yaml", "b.yaml"]);
         assert_eq!(files("./a/../../a"), ["a/z.yaml"]);
         assert_eq!(files("b.yaml"), ["b.yaml"]);
-        assert!(folder.files("linked", keep).is_err());
-        assert!(folder.files("nosuch", keep).is_err());
+        assert!(folder.files("linked", keep, &mut Vec::new()).is_err());
+        assert!(folder.files("nosuch", keep, &mut Vec::new()).is_err());
     }
 
     #[test]

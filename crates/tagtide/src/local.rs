@@ -88,7 +88,7 @@ impl Local {
         let mut markers = Vec::new();
         for update in &self.updates {
             // The plan itself says what cannot be read.
-            let Ok(files) = read(update, folder, &Edited::default()) else { continue };
+            let Ok(files) = read(update, folder, &mut Edited::default()) else { continue };
             let own = update.policies.namespace.as_ref();
             let found = files.into_iter().flat_map(|(_, _, found)| found.markers);
             markers.extend(found.filter(|marker| Some(&marker.policy.namespace) == own));
@@ -146,7 +146,7 @@ pub(crate) fn plan(local: Local, folder: &Folder) -> Result<Edited> {
     let mut unresolved = BTreeSet::new();
     let mut elsewhere = BTreeSet::new();
     for update in &updates {
-        let files = match (read(update, folder, &edited), &update.automation) {
+        let files = match (read(update, folder, &mut edited), &update.automation) {
             (Ok(files), _) => files,
             (Err(error), None) => return Err(error),
             (Err(error), Some(automation)) => {
@@ -200,17 +200,21 @@ impl Edited {
     }
 }
 
-/// Reads the marked files of an update, as the updates before it leave them.
+/// Reads the marked files of an update, as the updates before it leave them; notes what cannot be
+/// read.
 fn read(
     update: &Update,
     folder: &Folder,
-    edited: &Edited,
+    edited: &mut Edited,
 ) -> Result<Vec<(String, Vec<u8>, Found)>> {
     let mut files = Vec::new();
-    for path in folder.files(&update.path, update::is_candidate)? {
+    for path in folder.files(&update.path, update::is_candidate, &mut edited.problems)? {
         let bytes = match edited.files.iter().find(|file| file.path == path) {
             Some(file) => file.new.clone(),
-            None => folder.read(&path)?,
+            None => match folder.read_or_note(&path, &mut edited.problems) {
+                Some(bytes) => bytes,
+                None => continue,
+            },
         };
         let found = marker::find(&bytes);
         if !found.markers.is_empty() || !found.problems.is_empty() {

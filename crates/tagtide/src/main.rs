@@ -12,6 +12,7 @@ mod error;
 mod fail_point;
 mod flux_log;
 mod folder;
+mod interrupt;
 mod kinds;
 mod loader;
 mod local;
@@ -51,6 +52,7 @@ mod commands {
 }
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
@@ -61,8 +63,12 @@ use crate::args::{
 use crate::console::Console;
 use crate::error::{Outcome, Usage};
 use crate::flux_log::{FluxLog, Sink};
+use crate::interrupt::Interrupt;
 use crate::log_book::LogBook;
 use crate::ui::Ui;
+
+/// Blocking work that is under way when a command has ended may take this long.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 
 /// Pages of freed memory go back to the system soon; long runs stay small.
 #[global_allocator]
@@ -120,12 +126,21 @@ fn perform(invocation: Invocation) -> Result<Outcome> {
             None => wait(commands::explain::on_server(&policy, &environment, &Ui)),
         },
         Command::Lint(lint) => commands::lint::run(&lint, &Ui),
-        Command::Run(run) => wait(commands::run::run(&run, &environment, &Ui)),
+        Command::Run(run) => until_stopped(async |interrupt| {
+            commands::run::run(&run, &environment, interrupt, &Ui).await
+        }),
         Command::Up(up) => {
-            wait(commands::up::run(&up, &environment, logs.unwrap_or_default(), &Ui))
+            let logs = logs.unwrap_or_default();
+            until_stopped(async |interrupt| {
+                commands::up::run(&up, &environment, logs, interrupt, &Ui).await
+            })
         }
-        Command::Plan(plan) => wait(commands::plan::run(&plan, &environment, &Ui)),
-        Command::Demo(demo) => wait(commands::demo::run(&demo, &Ui)),
+        Command::Plan(plan) => until_stopped(async |interrupt| {
+            commands::plan::run(&plan, &environment, interrupt, &Ui).await
+        }),
+        Command::Demo(demo) => {
+            until_stopped(async |interrupt| commands::demo::run(&demo, interrupt, &Ui).await)
+        }
         Command::Verb(verb) => {
             let console = Console::new(program, verb.connection(), &typed, &environment, &Ui);
             wait(commands::verbs::run(&verb, &console))
@@ -133,10 +148,19 @@ fn perform(invocation: Invocation) -> Result<Outcome> {
     }
 }
 
-/// Runs a command to its end on a runtime of its own.
+/// Runs a command to its end on a runtime of its own. A signal ends it as it ends any program.
 fn wait(command: impl Future<Output = Result<Outcome>>) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("cannot start the runtime")?.block_on(command)
+    let runtime = runtime.context("cannot start the runtime")?;
+    let outcome = runtime.block_on(command);
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_timeout(SHUTDOWN_MAX);
+    outcome
+}
+
+/// Runs a command that has something to finish when a signal asks it to stop.
+fn until_stopped(command: impl AsyncFnOnce(&Interrupt) -> Result<Outcome>) -> Result<Outcome> {
+    wait(async { command(&Interrupt::listen()?).await })
 }
 
 /// Starts logging to standard error, and to a service's book if there is one.

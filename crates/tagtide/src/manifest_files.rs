@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::manifests::{self, Loaded, ManifestFile};
-use crate::report::Problem;
 
 /// Looks in a row that must miss a file: editors take a file away for a moment when they save it.
 const ABSENT_MIN: u32 = 2;
@@ -125,7 +124,11 @@ impl ManifestFiles {
         let root = &mut self.roots[index];
         let files = match (root.is_folder, root.path.is_dir()) {
             (true, false) => Err(anyhow::anyhow!("{} is no folder any more", root.path.display())),
-            _ => manifests::files(&root.path),
+            // What cannot be seen is not gone: the whole root is as it was.
+            _ => manifests::files(&root.path).and_then(|found| match found.unreadable.first() {
+                Some(problem) => Err(anyhow::anyhow!("{}", problem.message)),
+                None => Ok(found.files),
+            }),
         };
         root.is_readable = files.is_ok();
         let mut present = Vec::new();
@@ -151,7 +154,7 @@ impl ManifestFiles {
         let stamp = is_settled.then_some(before);
         let loaded = match read {
             Ok(loaded) => loaded,
-            Err(error) => Loaded { problems: vec![unreadable(file, &error)], ..Loaded::default() },
+            Err(error) => Loaded { problems: vec![file.unreadable(&error)], ..Loaded::default() },
         };
         let is_same = known.is_some_and(|known| known.loaded == loaded && known.stamp.is_none());
         let is_broken = !loaded.problems.is_empty();
@@ -180,14 +183,4 @@ fn stamp(path: &Path) -> Option<Stamp> {
 /// Returns whether a file cannot be seen, which is not the same as gone.
 fn is_hidden(roots: &[Root], file: &Path) -> bool {
     roots.iter().any(|root| !root.is_readable && file.starts_with(&root.path))
-}
-
-fn unreadable(file: &ManifestFile, error: &anyhow::Error) -> Problem {
-    Problem {
-        file: file.path.display().to_string(),
-        line: 1,
-        column: 1,
-        reason: "Unreadable".to_owned(),
-        message: format!("{error:#}"),
-    }
 }

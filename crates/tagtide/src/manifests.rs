@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::folder::Folder;
+use crate::folder::{self, Folder};
 use crate::report::Problem;
 
 /// Lists inside lists deeper than this are a bomb, not a manifest.
@@ -52,13 +52,19 @@ impl Manifest {
 
 /// Loads every manifest of `paths`; an object that names no namespace gets `namespace`.
 ///
-/// A path that cannot be read is an error of the whole; a file or object that cannot be
-/// understood is a problem of its own.
+/// A path that cannot be read is an error of the whole; a file below it that cannot be read, and
+/// a file or object that cannot be understood, is a problem of its own.
 pub(crate) fn load(paths: &[PathBuf], namespace: &str) -> Result<Loaded> {
     let mut loaded = Loaded::default();
     for path in paths {
-        for file in files(path)? {
-            loaded.extend(read(&file, namespace)?);
+        let Files { files, unreadable } = files(path)?;
+        loaded.problems.extend(unreadable);
+        for file in files {
+            match read(&file, namespace) {
+                Ok(read) => loaded.extend(read),
+                Err(error) if file.given == Given::Named => return Err(error),
+                Err(error) => loaded.problems.push(file.unreadable(&error)),
+            }
         }
     }
     Ok(loaded)
@@ -74,24 +80,44 @@ pub(crate) struct ManifestFile {
     given: Given,
 }
 
-/// Returns the files of a path: itself, or those of a folder in lexical order.
-pub(crate) fn files(path: &Path) -> Result<Vec<ManifestFile>> {
+/// What a path has.
+pub(crate) struct Files {
+    /// Files, in lexical order.
+    pub(crate) files: Vec<ManifestFile>,
+    /// Folders that cannot be read.
+    pub(crate) unreadable: Vec<Problem>,
+}
+
+impl ManifestFile {
+    /// Returns the problem of a file that cannot be read.
+    pub(crate) fn unreadable(&self, error: &anyhow::Error) -> Problem {
+        folder::unreadable(self.path.display().to_string(), error)
+    }
+}
+
+/// Returns the files of a path: itself, or those of a folder.
+pub(crate) fn files(path: &Path) -> Result<Files> {
     if path.is_dir() {
         let folder = Folder::open(path)?;
-        let files = folder.files(".", is_manifest)?.into_iter();
-        return Ok(files
-            .map(|file| ManifestFile {
-                folder: folder.clone(),
-                path: path.join(&file),
-                file,
-                given: Given::Found,
-            })
-            .collect());
+        let mut unreadable = Vec::new();
+        let files = folder.files(".", is_manifest, &mut unreadable)?.into_iter();
+        let files = files.map(|file| ManifestFile {
+            folder: folder.clone(),
+            path: path.join(&file),
+            file,
+            given: Given::Found,
+        });
+        let full = |problem: &mut Problem| {
+            problem.file = path.join(&problem.file).display().to_string();
+        };
+        unreadable.iter_mut().for_each(full);
+        return Ok(Files { files: files.collect(), unreadable });
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let folder = Folder::open(parent.unwrap_or(Path::new(".")))?;
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(vec![ManifestFile { folder, file, path: path.to_owned(), given: Given::Named }])
+    let files = vec![ManifestFile { folder, file, path: path.to_owned(), given: Given::Named }];
+    Ok(Files { files, unreadable: Vec::new() })
 }
 
 /// Loads every manifest of one file.

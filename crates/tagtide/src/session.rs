@@ -17,6 +17,7 @@ use controllers::{Artifacts, Context, Driver, Notifier, Settings, Summary};
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Credentials};
 use crate::manifests::{self, Loaded, Manifest};
@@ -68,7 +69,7 @@ impl Session {
         settings: Settings,
     ) -> Result<Self> {
         let server = server(doors.clock.clone())?;
-        let notices = notices(&loaded, &credentials, &settings);
+        let mut notices = notices(&loaded, &credentials, &settings);
         let (objects, ambiguous) = settle(loaded.objects);
         let mut problems = loaded.problems;
         problems.extend(ambiguous);
@@ -76,6 +77,7 @@ impl Session {
             load_secret(&server, namespace, name, data)?;
         }
         let kept = state.map(Kept::open).transpose()?;
+        notices.extend(kept.iter().flat_map(|kept| kept.state.notices()).cloned());
         let mut refused = Vec::new();
         for manifest in &objects {
             refused.extend(load(&server, manifest, kept.as_ref()));
@@ -88,15 +90,20 @@ impl Session {
         Ok(Self { driver, server, clock, kept, refused, problems, notices })
     }
 
-    /// Reconciles until nothing is due, and keeps what the next run needs.
-    pub(crate) async fn run(&self) -> Result<Summary> {
-        let summary = self.driver.run_until_idle().await?;
+    /// Reconciles until nothing is due, or until `stop`, and keeps what the next run needs.
+    pub(crate) async fn run(&self, stop: CancellationToken) -> Result<Summary> {
+        let summary = self.driver.run_until_idle(stop).await?;
         if let Some(kept) = &self.kept {
             let statuses = self.statuses().await?;
             kept.objects.keep_statuses(statuses.into_iter()).await?;
             tracing::trace!(target: "durable", step = "statuses kept", "Durable step");
         }
         Ok(summary)
+    }
+
+    /// Forgets what the run was about to push: its report has been given.
+    pub(crate) fn settle(&self) {
+        self.driver.settle();
     }
 
     /// Takes what these markers hold for the choices before.

@@ -14,6 +14,7 @@ mod end_to_end {
     mod kept;
     mod lint;
     mod plan;
+    mod proxies;
     mod repositories;
     mod state;
     mod up;

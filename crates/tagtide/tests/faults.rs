@@ -10,10 +10,14 @@ mod credentials;
 mod eleven;
 #[path = "faults/everywhere.rs"]
 mod everywhere;
+#[path = "faults/full_disks.rs"]
+mod full_disks;
 #[path = "faults/hostile_git.rs"]
 mod hostile_git;
 #[path = "faults/hostile_registries.rs"]
 mod hostile_registries;
+#[path = "faults/interrupts.rs"]
+mod interrupts;
 #[path = "faults/kills.rs"]
 mod kills;
 #[path = "faults/races.rs"]

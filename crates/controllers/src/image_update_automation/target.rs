@@ -7,7 +7,7 @@ use api::{
     image::{GitSpec, ImageUpdateAutomation},
     source::{GitRepository, GitRepositoryRef},
 };
-use git::{Mirror, Outcome, RefName, Refspec, Request};
+use git::{Caller, Journal, Mirror, Outcome, RefName, Refspec, Request};
 
 use crate::{
     access::{self, GitNeed},
@@ -83,6 +83,11 @@ pub(crate) async fn of(
         options: options.into_iter().collect(),
         author: (author.name.clone().unwrap_or_default(), author.email.clone()),
         access,
+        caller: Caller {
+            owner: ctx.key.to_string(),
+            journal: Some(Arc::clone(&ctx.shared.journal) as Arc<dyn Journal>),
+            stop: ctx.shared.stop(),
+        },
     };
     let mirror = ctx.mirrors.mirror(&url, &source::credential_key(&key.namespace, &repository));
     Ok(Target { mirror, request, switches: switches(git, reference) })

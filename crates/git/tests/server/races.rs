@@ -22,7 +22,7 @@ fn humans_are_faster(world: &World, branch: &'static str, times: usize) {
 
 #[tokio::test]
 async fn a_race_is_planned_anew_on_the_new_tip() {
-    for times in [1, 2, 10] {
+    for times in 1..=10 {
         for (checkout, branch) in [("main", "main"), ("main", "bot")] {
             let world = World::with_files(&[("a.yaml", &marked("a", "1"))]);
             world.update(world.request(checkout, branch), "a", "2").await.expect("no race yet");

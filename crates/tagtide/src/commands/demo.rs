@@ -6,12 +6,14 @@ use anyhow::{Context, Result};
 use clock::Clock;
 use controllers::Settings;
 use sandbox::{GitHost, Registry, Signature};
+use tokio_util::sync::CancellationToken;
 
 use crate::args::Demo;
 use crate::commands::run::Finished;
 use crate::config::Credentials;
 use crate::diff;
 use crate::error::Outcome;
+use crate::interrupt::Interrupt;
 use crate::manifests;
 use crate::session::{Doors, Session};
 use crate::ui::Ui;
@@ -63,7 +65,14 @@ const ENVIRONMENTS: [Environment; 3] = [
     },
 ];
 
-pub(crate) async fn run(demo: &Demo, ui: &Ui) -> Result<Outcome> {
+pub(crate) async fn run(demo: &Demo, interrupt: &Interrupt, ui: &Ui) -> Result<Outcome> {
+    match interrupt.stop().run_until_cancelled(show(demo, ui)).await {
+        Some(outcome) => outcome,
+        None => Ok(interrupt.outcome().unwrap_or(Outcome::Failed)),
+    }
+}
+
+async fn show(demo: &Demo, ui: &Ui) -> Result<Outcome> {
     let folder = tempfile::Builder::new().prefix("tagtide-demo-").tempdir();
     let folder = folder.context("cannot make a folder for the demo")?;
     let manifests = folder.path().join("manifests");
@@ -98,7 +107,8 @@ pub(crate) async fn run(demo: &Demo, ui: &Ui) -> Result<Outcome> {
 
 /// Runs until nothing is due, prints what happened, and returns whether nothing failed.
 async fn round(session: &Session, ui: &Ui) -> Result<bool> {
-    let summary = session.run().await?;
+    let summary = session.run(CancellationToken::new()).await?;
+    session.settle();
     let is_ok = summary.is_ok();
     let finished = Finished::of(summary);
     for kind in ["ImageRepository", "ImagePolicy", "ImageUpdateAutomation"] {

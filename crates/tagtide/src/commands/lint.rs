@@ -24,8 +24,10 @@ struct Marked {
 
 pub(crate) fn run(lint: &Lint, ui: &Ui) -> Result<Outcome> {
     let folder = Folder::open(&lint.folder)?;
-    let (marked, policies) = read(&folder)?;
+    let mut unreadable = Vec::new();
+    let (marked, policies) = read(&folder, &mut unreadable)?;
     let mut report = Report { problems: problems(&marked, &policies), ..Report::default() };
+    report.problems.extend(unreadable);
     report.sort();
     match lint.output {
         Output::Json => ui.json(&report)?,
@@ -40,11 +42,11 @@ pub(crate) fn run(lint: &Lint, ui: &Ui) -> Result<Outcome> {
     Ok(if report.problems.is_empty() { Outcome::Done } else { Outcome::Failed })
 }
 
-/// Reads the marked files, and the policies that the folder defines.
-fn read(folder: &Folder) -> Result<(Vec<Marked>, Defined)> {
+/// Reads the marked files, and the policies that the folder defines; notes what cannot be read.
+fn read(folder: &Folder, unreadable: &mut Vec<Problem>) -> Result<(Vec<Marked>, Defined)> {
     let (mut marked, mut policies) = (Vec::new(), Defined::new());
-    for path in folder.files(".", update::is_candidate)? {
-        let bytes = folder.read(&path)?;
+    for path in folder.files(".", update::is_candidate, unreadable)? {
+        let Some(bytes) = folder.read_or_note(&path, unreadable) else { continue };
         policies.extend(defined_policies(&bytes));
         let found = marker::find(&bytes);
         if !found.markers.is_empty() || !found.problems.is_empty() {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use api::Kind;
 use api::image::ImageRef;
 use controllers::{ObjectKey, Settings};
+use tokio_util::sync::CancellationToken;
 
 use crate::args::{Environment, Output, Plan};
 use crate::commands::run::{self, Finished};
@@ -13,9 +14,18 @@ use crate::config;
 use crate::diff;
 use crate::error::{Outcome, Usage};
 use crate::folder::Folder;
+use crate::interrupt::Interrupt;
 use crate::local::{self, Local};
 use crate::report::{self, Report};
 use crate::ui::{Ui, count};
+
+/// What planning goes by.
+struct Planning<'a> {
+    args: &'a Plan,
+    environment: &'a Environment,
+    stop: CancellationToken,
+    ui: &'a Ui,
+}
 
 /// What there is to print, wherever it was planned.
 struct Planned {
@@ -27,12 +37,23 @@ struct Planned {
     is_written: bool,
 }
 
-pub(crate) async fn run(args: &Plan, environment: &Environment, ui: &Ui) -> Result<Outcome> {
+pub(crate) async fn run(
+    args: &Plan,
+    environment: &Environment,
+    interrupt: &Interrupt,
+    ui: &Ui,
+) -> Result<Outcome> {
     let assumed = config::assumptions(&args.assume)?;
     check_usage(args)?;
+    let run = Planning { args, environment, stop: interrupt.stop(), ui };
     let planned = match &args.repo {
-        Some(repo) => plan_folder(args, &Folder::open(repo)?, assumed, environment, ui).await?,
-        None => plan_remote(args, assumed, environment, ui).await?,
+        Some(repo) => plan_folder(&run, &Folder::open(repo)?, assumed).await?,
+        None => plan_remote(&run, assumed).await?,
+    };
+    let Some(planned) = planned else {
+        // Half a plan is none.
+        ui.note("interrupted: nothing was planned or written")?;
+        return Ok(interrupt.outcome().unwrap_or(Outcome::Failed));
     };
     match args.output {
         Output::Json => ui.json(&planned.report)?,
@@ -63,20 +84,22 @@ fn check_usage(args: &Plan) -> Result<(), Usage> {
 
 /// Plans on the Git repositories that the manifests name: a run that does not push.
 async fn plan_remote(
-    args: &Plan,
+    run: &Planning<'_>,
     assumed: BTreeMap<(String, String), ImageRef>,
-    environment: &Environment,
-    ui: &Ui,
-) -> Result<Planned> {
+) -> Result<Option<Planned>> {
+    let Planning { args, environment, stop, ui } = run;
     let settings = Settings {
         dry_run: true,
         assumed: (!assumed.is_empty()).then(|| by_key(assumed)),
         ..config::settings(&args.state)?
     };
     let state = args.state.folder.as_deref();
-    let session = run::open(&args.manifests, environment, state, settings)?;
-    let summary = session.run().await?;
-    let finished = Finished::new(session, summary);
+    let mut session = run::open(&args.manifests, environment, state, settings)?;
+    let summary = session.run(stop.clone()).await?;
+    if stop.is_cancelled() {
+        return Ok(None);
+    }
+    let finished = Finished::new(&mut session, summary);
     finished.notices(ui)?;
     let mut diffs: BTreeMap<String, String> = BTreeMap::new();
     for edit in &finished.files {
@@ -84,22 +107,21 @@ async fn plan_remote(
         *diffs.entry(heading).or_default() += &diff::unified(&edit.file, &edit.old, &edit.new);
     }
     let has_failed = finished.has_failed || finished.has_broken_markers;
-    Ok(Planned {
+    Ok(Some(Planned {
         report: finished.report,
         diffs: diffs.into_iter().collect(),
         has_failed,
         is_written: false,
-    })
+    }))
 }
 
 /// Plans on the files of a local folder, and writes them if that is asked for.
 async fn plan_folder(
-    args: &Plan,
+    run: &Planning<'_>,
     folder: &Folder,
     assumed: BTreeMap<(String, String), ImageRef>,
-    environment: &Environment,
-    ui: &Ui,
-) -> Result<Planned> {
+) -> Result<Option<Planned>> {
+    let Planning { args, environment, stop, ui } = run;
     let mut report = Report::default();
     let mut has_failed = false;
     let local = if args.manifests.paths.is_empty() {
@@ -113,18 +135,21 @@ async fn plan_folder(
             ..config::settings(&args.state)?
         };
         let state = args.state.folder.as_deref();
-        let session = run::open_without_sources(&args.manifests, environment, state, settings)?;
+        let mut session = run::open_without_sources(&args.manifests, environment, state, settings)?;
         let before = Local::of(&session.client()).await?;
         session.stand_on(&before.markers(folder));
-        let summary = session.run().await?;
+        let summary = session.run(stop.clone()).await?;
         let local = Local::of(&session.client()).await?;
-        let finished = Finished::new(session, summary);
+        let finished = Finished::new(&mut session, summary);
         finished.notices(ui)?;
         report = finished.report;
         // An assumed plan leaves what is not assumed alone; that is no failure.
         has_failed = resolves && finished.has_failed;
         local
     };
+    if stop.is_cancelled() {
+        return Ok(None);
+    }
     let edited = local::plan(local, folder)?;
     edited.notices.iter().try_for_each(|notice| ui.note(&format!("notice: {notice}")))?;
     let diffs = edited.files.iter().map(|file| diff::unified(&file.path, &file.old, &file.new));
@@ -137,7 +162,7 @@ async fn plan_folder(
     report.changes.extend(edited.changes);
     report.problems.extend(edited.problems);
     report.sort();
-    Ok(Planned { report, diffs, has_failed, is_written: args.write })
+    Ok(Some(Planned { report, diffs, has_failed, is_written: args.write }))
 }
 
 fn by_key(assumed: BTreeMap<(String, String), ImageRef>) -> BTreeMap<ObjectKey, ImageRef> {

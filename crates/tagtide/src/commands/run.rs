@@ -11,25 +11,39 @@ use controllers::{Settings, Summary};
 use crate::args::{Environment, Manifests, Output, Run};
 use crate::config;
 use crate::error::{Outcome, Usage};
+use crate::interrupt::Interrupt;
 use crate::manifests::{self, Manifest};
 use crate::report::{self, Report};
 use crate::session::{Doors, Session};
-use crate::ui::Ui;
+use crate::ui::{Ui, count};
 
-pub(crate) async fn run(args: &Run, environment: &Environment, ui: &Ui) -> Result<Outcome> {
+pub(crate) async fn run(
+    args: &Run,
+    environment: &Environment,
+    interrupt: &Interrupt,
+    ui: &Ui,
+) -> Result<Outcome> {
     if args.manifests.paths.is_empty() {
         return Err(Usage("name the manifests to run: files or folders".to_owned()).into());
     }
     let settings = Settings { dry_run: args.dry_run, ..config::settings(&args.state)? };
-    let session = open(&args.manifests, environment, args.state.folder.as_deref(), settings)?;
-    let summary = session.run().await?;
-    let finished = Finished::new(session, summary);
+    let mut session = open(&args.manifests, environment, args.state.folder.as_deref(), settings)?;
+    let summary = session.run(interrupt.stop()).await?;
+    let finished = Finished::new(&mut session, summary);
     match args.output {
         Output::Json => ui.json(&finished.report)?,
         Output::Text => print(&finished, ui)?,
     }
     finished.notices(ui)?;
     finished.ignored(ui)?;
+    session.settle();
+    if let Some(outcome) = interrupt.outcome() {
+        let unfinished = count(finished.n_unfinished, "object");
+        ui.note(&format!(
+            "interrupted: {unfinished} not reconciled; what was pushed is told above"
+        ))?;
+        return Ok(outcome);
+    }
     Ok(if finished.has_failed { Outcome::Failed } else { Outcome::Done })
 }
 
@@ -91,6 +105,7 @@ pub(crate) struct Finished {
     /// Whether a marker or a marked file was left alone.
     pub(crate) has_broken_markers: bool,
     pub(crate) files: Vec<controllers::report::FileEdit>,
+    n_unfinished: usize,
     notices: Vec<String>,
     /// Notices of what stands among the problems too.
     ignored: Vec<String>,
@@ -98,8 +113,10 @@ pub(crate) struct Finished {
 
 impl Finished {
     /// Returns what a session has come to, with what it could not load.
-    pub(crate) fn new(session: Session, summary: Summary) -> Self {
-        let Session { refused, problems, notices, .. } = session;
+    pub(crate) fn new(session: &mut Session, summary: Summary) -> Self {
+        let refused = std::mem::take(&mut session.refused);
+        let problems = std::mem::take(&mut session.problems);
+        let notices = std::mem::take(&mut session.notices);
         let mut finished = Self::of(summary);
         finished.has_failed |= !refused.is_empty() || !problems.is_empty();
         finished.notices.splice(0..0, notices);
@@ -121,9 +138,10 @@ impl Finished {
             told.push(format!("{kind} {key}: {reason}: {message}"));
         }
         let files = summary.report.files.clone();
+        let n_unfinished = summary.n_unfinished;
         let mut report = Report::from(summary);
         report.sort();
-        Self { report, has_failed, has_broken_markers, files, notices, ignored }
+        Self { report, has_failed, has_broken_markers, files, n_unfinished, notices, ignored }
     }
 
     /// Prints which markers were left alone, where that is no failure.

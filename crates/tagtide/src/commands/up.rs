@@ -11,7 +11,6 @@ use clock::Clock;
 use controllers::state::State;
 use controllers::{Artifacts, Driver, Notifier, Settings};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +20,7 @@ use crate::commands::run;
 use crate::config;
 use crate::endpoints::{self, Endpoints};
 use crate::error::Outcome;
+use crate::interrupt::Interrupt;
 use crate::loader::{Loader, Look};
 use crate::log_book::LogBook;
 use crate::manifest_files::ManifestFiles;
@@ -75,9 +75,9 @@ pub(crate) async fn run(
     args: &Up,
     environment: &Environment,
     logs: LogBook,
+    interrupt: &Interrupt,
     ui: &Ui,
 ) -> Result<Outcome> {
-    let stop = stop_signal()?;
     let mut files = ManifestFiles::new(&args.manifests.paths, &args.manifests.namespace)?;
     files.look().1?;
     let home = Home::open(args, environment).await?;
@@ -99,7 +99,7 @@ pub(crate) async fn run(
     tasks.spawn(serve::serve(home.listener, Some(tls), router, ending.clone()));
     tasks.spawn(renew(home.pki, certificate, kubeconfig, home.url, clock, ending.clone()));
     let watch = if args.watch { Some(tokio::spawn(loader.watch())) } else { None };
-    driver.run(stop).await;
+    driver.run(interrupt.stop()).await;
     ending.cancel();
     watch.inspect(JoinHandle::abort);
     tasks.join_all().await;
@@ -173,6 +173,7 @@ impl World {
         server.flush().await?;
         let mut notices = session::notices(&found, &credentials, &settings);
         notices.extend(damage.as_ref().map(told));
+        notices.extend(state.notices().iter().cloned());
         let mut loader = Loader::new(session::client(&server), files);
         loader.remember().await?;
         let look = loader.load().await;
@@ -261,23 +262,6 @@ fn renew_once(
         tracing::info!("Renewed the certificate");
     }
     Ok(())
-}
-
-/// Returns what is cancelled by the first signal to stop; a second one ends the process at once.
-fn stop_signal() -> Result<CancellationToken> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
-    let stop = CancellationToken::new();
-    let stopped = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        tracing::info!("Stopping");
-        stopped.cancel();
-    });
-    Ok(stop)
 }
 
 /// Returns the name of this machine, as events carry it.

@@ -170,22 +170,12 @@ fn servers_may_have_certificates_of_ones_own() {
         let spec = "spec: {image: registry.example/testservice, ";
         let with_certificates = format!("{spec}certSecretRef: {{name: certificates}}, ");
         world.write("manifests/loop.yaml", &LOOP.replace(spec, &with_certificates));
-        let secret = |name: &str, data: &[(&str, &str)]| {
-            let data: std::collections::BTreeMap<_, _> = data.iter().copied().collect();
-            let secret = serde_json::json!({
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": name, "namespace": "flux-system"},
-                "stringData": data,
-            });
-            world.write(&format!("manifests/{name}.json"), &secret.to_string());
-        };
         let login = [("username", USERNAME), ("password", PASSWORD)];
-        secret(
+        world.secret(
             "certificates",
             &[("tls.crt", &tls.client.certificate), ("tls.key", &tls.client.key)],
         );
-        secret("flux-system-write", &login);
+        world.secret("flux-system-write", &login);
         // Nobody vouches for the servers.
         let ran = world.tagtide(RUN).exits(1);
         assert!(ran.stdout.contains("signed by unknown authority"), "{}", ran.stdout);
@@ -195,8 +185,8 @@ fn servers_may_have_certificates_of_ones_own() {
             ("tls.crt", &tls.client.certificate),
             ("tls.key", &tls.client.key),
         ];
-        secret("certificates", &certificates);
-        secret("flux-system-write", &[&login[..], &certificates].concat());
+        world.secret("certificates", &certificates);
+        world.secret("flux-system-write", &[&login[..], &certificates].concat());
         let ran = world.tagtide(RUN).exits(0);
         assert_eq!(ran.stderr, "");
         is_written(&world);

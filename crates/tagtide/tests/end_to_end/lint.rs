@@ -120,3 +120,25 @@ fn a_sound_folder_passes() {
     .assert_eq(&ran.stderr);
     desk.tagtide(&["lint"]).exits(2);
 }
+
+/// A file that nobody can read, whatever they may: it is larger than any manifest.
+pub(crate) fn write_unreadable(path: &std::path::Path) {
+    let file = std::fs::File::create(path).expect("the folder can be written");
+    file.set_len(65 << 20).expect("the file system takes sparse files");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_problem_of_its_own() {
+    let desk = Desk::new();
+    desk.write("fleet/a.yaml", HELM_RELEASE);
+    desk.write("fleet/policies.yaml", LOOP);
+    write_unreadable(&desk.path("fleet/huge.yaml"));
+    desk.tagtide(&["lint", "fleet"]).exits(1).says(
+        &expect![[r#"
+            huge.yaml:1:1: Unreadable: fleet/huge.yaml is over 67108864 bytes
+        "#]],
+        &expect![[r#"
+            1 sound marker in 1 file, 1 problem
+        "#]],
+    );
+}

@@ -383,3 +383,17 @@ fn secrets_without_git_are_not_asked_for_locally() {
     world.write("manifests/secret.yaml", SECRET);
     world.tagtide(&["plan", "manifests", "--repo", "fleet"]).exits(0);
 }
+
+#[test]
+fn a_file_that_cannot_be_read_stops_no_other() {
+    let desk = tree();
+    super::lint::write_unreadable(&desk.path("fleet/apps/huge.yaml"));
+    let ran = desk.tagtide(&[LOCAL, &["--write"]].concat()).exits(1);
+    expect![[r#"
+        apps/huge.yaml:1:1: Unreadable: fleet/apps/huge.yaml is over 67108864 bytes
+        1 value changed in 1 file
+    "#]]
+    .assert_eq(&ran.stderr);
+    let written = HELM_RELEASE.replace("tag: branch-dev ", "tag: branch-dev-1-a ");
+    assert_eq!(desk.read(&format!("fleet/{RELEASE}")), written);
+}

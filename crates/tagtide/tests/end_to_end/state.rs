@@ -119,7 +119,8 @@ fn a_damaged_cache_is_made_anew_and_damaged_choices_are_an_error() {
         let bytes = fs::read(&path).expect("a file");
         fs::write(&path, how(bytes)).expect("a file");
     };
-    let ways: [&dyn Fn(Vec<u8>) -> Vec<u8>; 3] = [
+    let ways: [&dyn Fn(Vec<u8>) -> Vec<u8>; 4] = [
+        &|_| Vec::new(),
         &|_| b"not a database".to_vec(),
         &|bytes| bytes.get(..bytes.len() / 2).expect("half of it").to_vec(),
         &|bytes| vec![0xa5; bytes.len()],
@@ -129,6 +130,11 @@ fn a_damaged_cache_is_made_anew_and_damaged_choices_are_an_error() {
         damage("cache.redb", way);
         let ran = world.tagtide(RUN).exits(0);
         assert!(ran.stdout.contains("successful scan: found 2 tags"), "{}", ran.stdout);
+        assert!(
+            ran.stderr.starts_with("notice: `state/cache.redb` is damaged ("),
+            "{}",
+            ran.stderr
+        );
     }
     world.push(&[NEWER]);
     fs::remove_dir_all(world.path("state/mirrors")).expect("mirrors");

@@ -1,6 +1,7 @@
 //! A registry, a Git server, a folder for manifests, and a way to run the binary in a clean environment.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Write as _,
     ops::Deref,
@@ -79,6 +80,18 @@ impl Desk {
         let path = self.path(path);
         fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a folder");
         fs::write(path, self.fill_in(text)).expect("a file");
+    }
+
+    /// Writes a Secret's manifest.
+    pub(crate) fn secret(&self, name: &str, data: &[(&str, &str)]) {
+        let data: BTreeMap<_, _> = data.iter().copied().collect();
+        let secret = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": "flux-system"},
+            "stringData": data,
+        });
+        self.write(&format!("manifests/{name}.json"), &secret.to_string());
     }
 
     /// Returns a file with made-up hosts in place of those of this machine.

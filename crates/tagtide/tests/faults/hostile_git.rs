@@ -1,11 +1,7 @@
 //! Git servers that hang, refuse, and send bombs: their own objects fail in time, with a clear
 //! condition, and another repository is written.
 
-use std::{
-    convert::Infallible,
-    io::Write as _,
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, io::Write as _, time::Duration};
 
 use axum::{
     Router,
@@ -22,9 +18,6 @@ use crate::world::{APP, FLEET, Ran, World, app, automation, choice};
 /// The repository of the neighbour, whose server is asked directly.
 const CALM: &str = "calm";
 
-/// Longer than the timeout of the hostile server, several times, and a run of everything else.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 #[test]
 fn a_server_that_says_nothing_costs_its_timeout() {
     let world = world();
@@ -34,6 +27,20 @@ fn a_server_that_says_nothing_costs_its_timeout() {
     assert_eq!(reason, "GitOperationFailed");
     assert!(message.starts_with("failed to checkout source: unable to clone "), "{message}");
     assert!(message.ends_with("context deadline exceeded"), "{message}");
+}
+
+#[test]
+fn a_server_that_drips_costs_its_timeout() {
+    for filter in [is_any as fn(&Seen) -> bool, is_fetch] {
+        let world = world();
+        let drip = Fault::Throttle(Direction::Down, 1, Duration::from_millis(100));
+        world.git_proxy.inject(filter, drip);
+        let ran = world.run_kept().exited(1).stayed_small();
+        let (_, reason, message) = ran.object("ImageUpdateAutomation", "app");
+        assert_eq!(reason, "GitOperationFailed");
+        assert!(message.ends_with("context deadline exceeded"), "{message}");
+        assert_eq!(world.value("main"), "1.0.0");
+    }
 }
 
 #[test]
@@ -78,9 +85,7 @@ fn a_pack_that_is_cut_short_is_refused_and_fetched_again() {
 fn a_push_that_is_never_answered_costs_its_timeout() {
     let world = world();
     world.git_proxy.inject(is_push, Fault::Stall(Direction::Down, 0));
-    let start = Instant::now();
-    let ran = world.run();
-    assert!(start.elapsed() < PATIENCE);
+    let ran = world.run().stayed_small();
     // The push did arrive, and that is what counts.
     assert_eq!((ran.code, ran.n_commits()), (Some(0), 2), "{}", ran.stderr);
     assert_eq!(world.value("main"), "1.1.0");
@@ -110,9 +115,7 @@ fn refusals_are_clear() {
 fn a_server_that_refuses_pushes_with_a_status_is_asked_once() {
     let world = world();
     world.git_proxy.inject(is_push, Fault::reply("403 Forbidden", &[], ""));
-    let start = Instant::now();
-    let ran = world.run().exited(1);
-    assert!(start.elapsed() < PATIENCE);
+    let ran = world.run().exited(1).stayed_small();
     assert_eq!(ran.failed(), ["ImageUpdateAutomation/app"]);
     let (_, _, message) = ran.object("ImageUpdateAutomation", "app");
     assert!(message.contains("authorization failed"), "{message}");
@@ -135,9 +138,7 @@ fn packs_that_are_bombs_are_refused() {
         let server = hostile_server(pack);
         let world = world();
         world.manifest("source", &patient("fleet", &format!("{}fleet.git", server.url())));
-        let start = Instant::now();
-        let ran = world.run().exited(1);
-        assert!(start.elapsed() < PATIENCE, "{name}: {:?}", start.elapsed());
+        let ran = world.run().exited(1).stayed_small();
         assert_eq!(ran.failed(), ["ImageUpdateAutomation/app"], "{name}");
         let (_, reason, message) = ran.object("ImageUpdateAutomation", "app");
         assert_eq!(reason, "GitOperationFailed", "{name}");
@@ -239,6 +240,10 @@ fn packet(data: &[u8]) -> Vec<u8> {
     [format!("{:04x}", data.len() + 4).as_bytes(), data].concat()
 }
 
+fn is_any(_: &Seen) -> bool {
+    true
+}
+
 fn is_fetch(seen: &Seen) -> bool {
     seen.method == "POST" && seen.target.ends_with("/git-upload-pack")
 }
@@ -280,9 +285,7 @@ fn world() -> World {
 /// Runs, keeping state, with a hostile server: what depends on it fails, and nothing else.
 #[track_caller]
 fn fails(world: &World, expected: &[&str]) -> Ran {
-    let start = Instant::now();
-    let ran = world.run_kept().exited(1);
-    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+    let ran = world.run_kept().exited(1).stayed_small();
     assert_eq!(ran.failed(), expected);
     assert_eq!(world.value("main"), "1.0.0");
     let calm = world.git.repositories().file(CALM, "updates", APP);

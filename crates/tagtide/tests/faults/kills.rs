@@ -1,11 +1,20 @@
 //! The process is killed at each durable step, and the next run leads to where it would have led.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
+
+use api::Kind;
+use apiserver::{OnDamage, Server};
+use clock::Clock;
+use controllers::state::State;
+use serde_json::Value;
 
 use crate::world::{APP, FLEET, Ran, SOURCE, World, app, automation, choice};
 
 /// The branch that is written to.
 const BRANCH: &str = "updates";
+
+/// The branch that a refspec copies it to.
+const MIRRORED: &str = "mirrored";
 
 /// What a process exits with that a signal ended: nothing.
 const KILLED: Option<i32> = None;
@@ -46,11 +55,16 @@ struct Killing {
     saved: tempfile::TempDir,
 }
 
-/// What a run leads to: the tree of the branch, and the number of commits that made it.
+/// What a run leads to.
 #[derive(Debug, PartialEq)]
 struct End {
+    /// The tree of the branch, and the number of commits that made it.
     tree: String,
     n_bot: usize,
+    /// What the refspec names besides, if a run that keeps something pushes it.
+    mirrored: Option<String>,
+    /// The kept statuses, without times, and with `TIP` for the commit at the tip.
+    statuses: Vec<String>,
 }
 
 impl Killing {
@@ -60,7 +74,12 @@ impl Killing {
         world.push("app", &["1.1.0"]);
         world.manifest("source", SOURCE);
         world.manifest("app", &choice("app", "semver: {range: '>=1.0.0'}"));
-        world.manifest("automation", &automation("app", &format!("{{branch: {BRANCH}}}")));
+        // Who keeps nothing cannot know that the second push is still to be made.
+        let refspec = match memory {
+            Memory::Kept => format!(", refspec: 'refs/heads/{BRANCH}:refs/heads/{MIRRORED}'"),
+            Memory::None => String::new(),
+        };
+        world.manifest("automation", &automation("app", &format!("{{branch: {BRANCH}{refspec}}}")));
         let saved = tempfile::TempDir::new().expect("a temporary folder");
         Killing { world, memory, tip: None, saved }
     }
@@ -92,6 +111,12 @@ impl Killing {
             let ran = self.run(&[]).exited(0);
             assert_eq!(ran.failed(), [""; 0]);
             assert_eq!(self.end(), expected, "step {step}");
+            assert_eq!(self.world.temporary(), [""; 0], "step {step}");
+            if self.memory == Memory::Kept {
+                // Every commit is told of, by the run that made it or by the next.
+                let told: BTreeSet<_> = [&killed, &ran].into_iter().flat_map(commits).collect();
+                assert_eq!(told, BTreeSet::from([self.tip_of(BRANCH)]), "step {step}");
+            }
             assert_eq!(leftovers(&self.world.state()), [""; 0], "step {step}");
         }
         // It looks at the objects of all steps, reachable or not.
@@ -107,9 +132,15 @@ impl Killing {
     /// Makes everything as it was before the first run that [`Killing::check`] makes.
     fn reset(&self) {
         let name = format!("refs/heads/{BRANCH}");
-        self.world.git.git(FLEET, &["update-ref", "-d", &name]);
+        let mirrored = format!("refs/heads/{MIRRORED}");
+        for name in [&name, &mirrored] {
+            self.world.git.git(FLEET, &["update-ref", "-d", name]);
+        }
         if let Some(tip) = &self.tip {
             self.world.git.git(FLEET, &["update-ref", &name, tip]);
+            if self.memory == Memory::Kept {
+                self.world.git.git(FLEET, &["update-ref", &mirrored, tip]);
+            }
         }
         drop(std::fs::remove_dir_all(self.world.state()));
         let saved = self.saved.path().join("state");
@@ -120,7 +151,59 @@ impl Killing {
 
     fn end(&self) -> End {
         let tree = self.world.git.git(FLEET, &["rev-parse", &format!("{BRANCH}^{{tree}}")]);
-        End { tree: tree.trim_end().to_owned(), n_bot: self.world.n_bot(BRANCH) }
+        let mirrored = self.world.git.repositories().resolve(FLEET, MIRRORED);
+        let tip = self.tip_of(BRANCH);
+        let mirrored = mirrored.map(|id| if id == tip { "TIP".to_owned() } else { id });
+        let statuses = match self.memory {
+            Memory::Kept => statuses(&self.world.state(), &tip),
+            Memory::None => Vec::new(),
+        };
+        let tree = tree.trim_end().to_owned();
+        End { tree, n_bot: self.world.n_bot(BRANCH), mirrored, statuses }
+    }
+
+    fn tip_of(&self, branch: &str) -> String {
+        self.world.git.git(FLEET, &["rev-parse", branch]).trim_end().to_owned()
+    }
+}
+
+/// Returns the commits that a run told of.
+fn commits(ran: &Ran) -> Vec<String> {
+    let commits = ran.report["commits"].as_array().into_iter().flatten();
+    commits.map(|commit| commit["id"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// Returns what a state folder has as last statuses, in a form that two runs can have in common.
+fn statuses(folder: &Path, tip: &str) -> Vec<String> {
+    let state = State::open(folder).expect("no process uses it");
+    assert_eq!(state.notices(), [""; 0]);
+    let objects = Server::open(&state.objects(), Clock::real(), OnDamage::Refuse);
+    let (objects, _) = objects.expect("it is sound");
+    let status = |kind: Kind, name: &str| {
+        let names = kind.names();
+        let stored_as = format!("{}.{}", names.plural, names.group);
+        let status = objects.kept_status(&stored_as, kind.as_str(), "flux-system", name);
+        let mut status = status.expect("it was kept");
+        drop_times(&mut status);
+        format!("{kind} {}", status.to_string().replace(tip, "TIP"))
+    };
+    let names = ["fleet", "app", "app", "app"];
+    Kind::ALL.into_iter().zip(names).map(|(kind, name)| status(kind, name)).collect()
+}
+
+/// Takes away when something was done, and leaves whether it was.
+fn drop_times(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if name.ends_with("Time") && value.is_string() {
+                    *value = "TIME".into();
+                }
+                drop_times(value);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(drop_times),
+        _ => {}
     }
 }
 

@@ -16,6 +16,9 @@ fn a_human_wins_up_to_ten_times_in_a_row_on_the_push_branch() {
     check_humans("updates", "{branch: updates}");
 }
 
+/// The most that a human wins in a row.
+const RACES_MAX: usize = 10;
+
 /// Every round has one more human commit in the window between our read and our push.
 #[track_caller]
 fn check_humans(branch: &'static str, push: &str) {
@@ -24,7 +27,7 @@ fn check_humans(branch: &'static str, push: &str) {
     world.run_kept().exited(0);
     let mut chosen = vec!["1.1.0".to_owned()];
     let mut humans = Vec::new();
-    for n in [1, 2, 5, 10] {
+    for n in 1..=RACES_MAX {
         let tag = format!("1.2.{n}");
         world.push("app", &[&tag]);
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -45,10 +48,10 @@ fn check_humans(branch: &'static str, push: &str) {
         assert_eq!(world.authors(branch)[..=n], [&[BOT][..], &vec!["Human"; n]].concat());
         chosen.push(tag);
     }
-    assert_eq!(humans.len(), 1 + 2 + 5 + 10);
+    assert_eq!(humans.len(), (1..=RACES_MAX).sum::<usize>());
     let log = world.git.git(FLEET, &["rev-list", branch]);
     assert!(humans.iter().all(|human| log.contains(human)));
-    assert_eq!(world.n_bot(branch), 5);
+    assert_eq!(world.n_bot(branch), 1 + RACES_MAX);
     let chosen: Vec<(&str, &str)> = chosen.iter().map(|tag| ("app", tag.as_str())).collect();
     world.check(&chosen);
 }

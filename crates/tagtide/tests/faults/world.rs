@@ -3,9 +3,10 @@
 use std::{
     io::Read,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::mpsc,
-    time::Duration,
+    thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -21,11 +22,20 @@ pub(crate) const FLEET: &str = "fleet";
 /// The author's name in the commits of the program.
 pub(crate) const BOT: &str = "FluxBot";
 
-/// No run of a test takes longer, whatever its servers do.
-const RUN_MAX: Duration = Duration::from_secs(180);
+/// No run of a test takes longer, whatever its servers do and whatever else the machine does.
+const RUN_MAX: Duration = Duration::from_secs(300);
+
+/// No run takes longer because of what a server does to it; a run of everything else takes seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The memory of a run, whatever a server sends: what it holds of packs and listings is capped.
+pub(crate) const MEMORY_MAX: u64 = 512 << 20;
 
 /// The file that most tests are about, with the value `1.0.0`.
 pub(crate) const APP: &str = "apps/app.yaml";
+
+/// The program.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tagtide");
 
 /// Everything outside the program.
 pub(crate) struct World {
@@ -44,6 +54,20 @@ pub(crate) struct Ran {
     pub(crate) report: Value,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+    /// The most memory that the process had at a time, in bytes.
+    pub(crate) memory: u64,
+    pub(crate) time: Duration,
+}
+
+/// A run of the program.
+pub(crate) struct Running {
+    child: Child,
+    start: Instant,
+    stdout: mpsc::Receiver<Vec<u8>>,
+    stderr: mpsc::Receiver<Vec<u8>>,
+    /// What was read of standard error while it ran.
+    heard: Vec<u8>,
+    memory: JoinHandle<u64>,
 }
 
 impl World {
@@ -125,10 +149,51 @@ impl World {
         self.tagtide(&all, variables)
     }
 
+    /// Runs once, with `--state` or without.
+    pub(crate) fn run_keeping(&self, keeps_state: bool) -> Ran {
+        if keeps_state { self.run_kept() } else { self.run() }
+    }
+
+    /// Starts a run.
+    pub(crate) fn start(&self, args: &[&str]) -> Running {
+        self.start_command(&[&["run", "--once", "-o", "json"], args].concat())
+    }
+
+    /// Starts a run, with `--state` or without.
+    pub(crate) fn start_keeping(&self, keeps_state: bool) -> Running {
+        let state = self.state().display().to_string();
+        let args: &[&str] = if keeps_state { &["--state", &state] } else { &[] };
+        self.start(args)
+    }
+
+    /// Starts a command on the manifests.
+    pub(crate) fn start_command(&self, args: &[&str]) -> Running {
+        let mut command = program(self.folder.path());
+        command.args(args).arg(self.manifests());
+        Running::start(command)
+    }
+
+    /// Starts a run whose files cannot grow beyond so many blocks of 512 bytes. Writing more is an
+    /// error; the signal that would come with it is ignored.
+    pub(crate) fn start_limited(&self, blocks: u64, args: &[&str]) -> Running {
+        let limit = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+        let mut command = in_a_clean_environment("/bin/sh", self.folder.path());
+        command.args(["-c", &limit, "sh", PROGRAM, "run", "--once", "-o", "json"]).args(args);
+        command.arg(self.manifests());
+        Running::start(command)
+    }
+
     fn tagtide(&self, args: &[&str], variables: &[(&str, &str)]) -> Ran {
         let mut command = program(self.folder.path());
         command.args(args).envs(variables.iter().copied());
-        wait(command)
+        Running::start(command).wait()
+    }
+
+    /// Returns the folders that runs have in the folder for temporary files.
+    pub(crate) fn temporary(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path()).expect("the folder can be read");
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("tagtide-")).collect()
     }
 
     /// Returns a file at the tip of a branch.
@@ -177,6 +242,14 @@ impl Ran {
     #[track_caller]
     pub(crate) fn exited(self, code: i32) -> Ran {
         assert_eq!(self.code, Some(code), "{}\n{:#}", self.stderr, self.report);
+        self
+    }
+
+    /// Returns this if the run stayed within the time and the memory that servers may cost.
+    #[track_caller]
+    pub(crate) fn stayed_small(self) -> Ran {
+        assert!(self.time < PATIENCE, "{:?}\n{}", self.time, self.stderr);
+        assert!((1..MEMORY_MAX).contains(&self.memory), "{} bytes\n{}", self.memory, self.stderr);
         self
     }
 
@@ -276,39 +349,111 @@ pub(crate) fn automation_at(name: &str, push: &str, path: &str) -> String {
     )
 }
 
-#[expect(clippy::disallowed_methods, reason = "the program is tested as its users start it")]
 fn program(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tagtide"));
+    in_a_clean_environment(PROGRAM, home)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the program is tested as its users start it")]
+fn in_a_clean_environment(program: &str, home: &Path) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().env("HOME", home).env("TMPDIR", home).current_dir(home);
     command
 }
 
-fn wait(mut command: Command) -> Ran {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the program starts");
-    let stdout = drain(child.stdout.take().expect("it is piped"));
-    let stderr = drain(child.stderr.take().expect("it is piped"));
-    let Ok(stdout) = stdout.recv_timeout(RUN_MAX) else {
-        drop(child.kill());
-        drop(child.wait());
-        panic!("the program does not end:\n{}", stderr.recv().unwrap_or_default());
-    };
-    let status = child.wait().expect("it has ended");
-    Ran {
-        code: status.code(),
-        report: serde_json::from_str(&stdout).unwrap_or_default(),
-        stdout,
-        stderr: stderr.recv().unwrap_or_default(),
+impl Running {
+    fn start(mut command: Command) -> Running {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let start = Instant::now();
+        let mut child = command.spawn().expect("the program starts");
+        let memory = std::thread::spawn({
+            let status = format!("/proc/{}/status", child.id());
+            move || watch_memory(Path::new(&status))
+        });
+        Running {
+            stdout: drain(child.stdout.take().expect("it is piped")),
+            stderr: drain(child.stderr.take().expect("it is piped")),
+            heard: Vec::new(),
+            child,
+            start,
+            memory,
+        }
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let mut kill = kill();
+        let sent = kill.args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.expect("a shell has `kill`").success());
+    }
+
+    /// Waits until standard error has these words.
+    pub(crate) fn wait_for(&mut self, words: &str) {
+        while !String::from_utf8_lossy(&self.heard).contains(words) {
+            self.heard.extend(self.stderr.recv_timeout(RUN_MAX).expect("it says something"));
+        }
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(mut self) -> Ran {
+        let deadline = Instant::now() + RUN_MAX;
+        let (stdout, is_over) = read_until(&self.stdout, deadline);
+        if !is_over {
+            drop(self.child.kill());
+        }
+        let status = self.child.wait().expect("it has ended");
+        self.heard.extend(read_until(&self.stderr, deadline + RUN_MAX).0);
+        let stderr = String::from_utf8_lossy(&self.heard).into_owned();
+        assert!(is_over, "the program does not end:\n{stderr}");
+        Ran {
+            code: status.code(),
+            report: serde_json::from_slice(&stdout).unwrap_or_default(),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr,
+            memory: self.memory.join().expect("it only reads"),
+            time: self.start.elapsed(),
+        }
     }
 }
 
-/// Reads a stream to its end.
-fn drain(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+#[expect(clippy::disallowed_methods, reason = "signals are sent as people send them")]
+fn kill() -> Command {
+    Command::new("kill")
+}
+
+/// Reads a stream to its end, piece by piece.
+fn drain(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        drop(stream.read_to_end(&mut bytes));
-        drop(sender.send(String::from_utf8_lossy(&bytes).into_owned()));
+        let mut piece = vec![0; 1 << 16];
+        while let Ok(n @ 1..) = stream.read(&mut piece) {
+            drop(sender.send(piece[..n].to_vec()));
+        }
     });
     receiver
+}
+
+/// Returns what a stream brings, and whether it ended in time.
+fn read_until(stream: &mpsc::Receiver<Vec<u8>>, deadline: Instant) -> (Vec<u8>, bool) {
+    let mut all = Vec::new();
+    loop {
+        match stream.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(piece) => all.extend(piece),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return (all, true),
+            Err(mpsc::RecvTimeoutError::Timeout) => return (all, false),
+        }
+    }
+}
+
+/// Returns the peak of a process's memory as the kernel counts it, as last seen before its end.
+fn watch_memory(status: &Path) -> u64 {
+    let mut peak = 0;
+    while let Ok(text) = std::fs::read_to_string(status) {
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        // A process that has ended, and was not waited for yet, has none.
+        let Some(line) = line else { break };
+        let kibibytes = line.trim().trim_end_matches(" kB").parse::<u64>();
+        peak = kibibytes.map_or(peak, |n| n * 1024);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    peak
 }
