@@ -164,8 +164,8 @@ fn check_depths(
     Ok(screened.check_depths(&limits, offset_of)?)
 }
 
-fn refuse(error: &dyn std::fmt::Display) -> IngestError {
-    IngestError::Remote(index_error(&error))
+fn refuse(error: &(dyn std::error::Error + 'static)) -> IngestError {
+    IngestError::Remote(index_error(error))
 }
 
 /// Returns why a pack could not be used, to the last cause: a full disk is one.
