@@ -173,7 +173,7 @@ impl World {
         server.flush().await?;
         let mut notices = session::notices(&found, &credentials, &settings);
         notices.extend(damage.as_ref().map(told));
-        notices.extend(state.notices().iter().cloned());
+        notices.extend(home.state.notices().iter().cloned());
         let mut loader = Loader::new(session::client(&server), files);
         loader.remember().await?;
         let look = loader.load().await;
