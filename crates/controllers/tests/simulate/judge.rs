@@ -66,8 +66,8 @@ impl Judge {
             return Err(format!("references moved without a reason: {before:?} to {after:?}"));
         }
         let trouble = life.wire.trouble();
-        if trouble.n_events > 0 {
-            return Err(format!("{} events without news", trouble.n_events));
+        if let Some(event) = trouble.events.first() {
+            return Err(format!("an event without news, of {}: {event}", trouble.events.len()));
         }
         // The first run may come at once.
         let n_each = life.plan.rest as usize + 1;

@@ -66,9 +66,11 @@ pub(super) async fn live(plan: &Plan) -> Result<(), String> {
     }
     let judge = Judge::of(&life);
     life.settle(&judge).await?;
+    // What a run has just done is still to be told.
+    life.run_until(Instant::now() + Duration::from_secs(1)).await;
     let before = life.references();
     life.wire.trouble().n_statuses = 0;
-    life.wire.trouble().n_events = 0;
+    life.wire.trouble().events.clear();
     life.run_until(Instant::now() + INTERVAL * plan.rest).await;
     life.end().await;
     judge.rest(&life, &before)?;

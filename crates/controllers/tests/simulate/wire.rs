@@ -45,9 +45,10 @@ pub(super) struct Trouble {
     pub(super) races: VecDeque<Box<dyn FnOnce() + Send>>,
     /// Listings that lacked tags: the image's name and what was left.
     pub(super) halves: Vec<(String, Vec<String>)>,
-    /// Writes of a status, and of events.
+    /// Writes of a status.
     pub(super) n_statuses: usize,
-    pub(super) n_events: usize,
+    /// Events as they were written.
+    pub(super) events: Vec<String>,
 }
 
 impl Wire {
@@ -175,9 +176,19 @@ async fn answer(State(wire): State<Wire>, request: Request, next: Next) -> Respo
                 return StatusCode::INTERNAL_SERVER_ERROR.into_response();
             }
         }
-        if request.uri().path().contains("/events") {
-            trouble.n_events += 1;
-        }
     }
+    let request = if request.uri().path().contains("/events") {
+        note_event(&wire, request).await
+    } else {
+        request
+    };
     wire.pass(request, next).await
+}
+
+async fn note_event(wire: &Wire, request: Request) -> Request {
+    let (parts, body) = request.into_parts();
+    let bytes = to_bytes(body, BODY_MAX).await.expect("it is in memory");
+    let event = format!("{} {}", parts.uri.path(), String::from_utf8_lossy(&bytes));
+    wire.trouble().events.push(event);
+    Request::from_parts(parts, Body::from(bytes))
 }
