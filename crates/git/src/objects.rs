@@ -1,7 +1,7 @@
 //! Reads objects of a mirror, every one checked against its id, and holds new ones until pushed.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,9 +11,13 @@ use std::{
 use gix::{
     ObjectId,
     objs::{Exists, Find, FindHeader, Kind, Write},
+    odb::store::iter::Ordering as PackOrder,
 };
 
 use crate::limits::Limits;
+
+/// Objects are read in the order of the packs when they are at least this share of all packed ones.
+const ORDERED_SHARE: u64 = 16;
 
 /// Why an object could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +126,23 @@ impl Objects {
     /// Returns whether an object is there, without reading it.
     pub(crate) fn contains(&self, id: &ObjectId) -> bool {
         self.staged.contains_key(id) || self.handle.exists(id)
+    }
+
+    /// Returns the ids in the order in which their objects lie in the packs; those that are in none come last.
+    ///
+    /// Most objects of a pack are stored as changes of one that lies before them: read in this order, each is made from one that
+    /// was just read. The order of all objects is not worth finding for a few of them.
+    pub(crate) fn in_pack_order(&self, mut ids: Vec<ObjectId>) -> Vec<ObjectId> {
+        let n_packed = self.handle.packed_object_count().unwrap_or(u64::MAX);
+        if n_packed / ORDERED_SHARE > ids.len() as u64 {
+            return ids;
+        }
+        let Ok(all) = self.handle.iter() else { return ids };
+        let all = all.with_ordering(PackOrder::PackAscendingOffsetThenLooseLexicographical);
+        let mut wanted: HashSet<ObjectId> = ids.iter().copied().collect();
+        let ordered: Vec<ObjectId> = all.flatten().filter(|id| wanted.remove(id)).collect();
+        ids.retain(|id| wanted.contains(id));
+        ordered.into_iter().chain(ids).collect()
     }
 
     /// Adds an object in memory and returns its id.

@@ -12,6 +12,7 @@ use std::{
 
 use flate2::Compression;
 use gix::{ObjectId, objs::Kind};
+use gix_pack::cache::lru::MemoryCappedHashmap;
 use parking_lot::Mutex;
 
 use crate::{
@@ -37,6 +38,11 @@ const PACKED_MIN: usize = 100;
 
 /// Slots for packs, well above the number at which a mirror is replaced.
 const PACK_SLOTS: u16 = 512;
+
+/// Bytes of objects that a reader keeps because others of a pack are stored as their changes.
+///
+/// Without them, a file that is stored as the fiftieth change of another costs fifty files.
+const BASES_BYTES_MAX: usize = 32 << 20;
 
 /// One generation of a mirror.
 pub(crate) struct Store {
@@ -94,7 +100,7 @@ impl Store {
         };
         let kind = gix::hash::Kind::Sha1;
         let mut handle = gix::odb::at_opts(folder.join("objects"), kind, None, options)?;
-        handle.set_pack_cache(|| Box::new(gix_pack::cache::lru::StaticLinkedList::<64>::default()));
+        handle.set_pack_cache(|| Box::new(MemoryCappedHashmap::new(BASES_BYTES_MAX)));
         Ok(Store {
             folder: folder.to_owned(),
             handle: Mutex::new(handle),

@@ -26,8 +26,8 @@ const THREADS_MAX: usize = 4;
 /// Bytes of a blob that is looked into beside others; larger ones wait for the walk, which holds one at a time.
 const BYTES_MAX: u64 = 1 << 20;
 
-/// Blobs that a thread takes at once; they lie side by side in the pack as in their folder.
-const SHARE: usize = 32;
+/// Blobs that a thread takes at once; they lie side by side in the pack, and many are stored as changes of the one before.
+const SHARE: usize = 256;
 
 impl<F: Finder> Walker<'_, F> {
     /// Makes the index know the blobs at and below a folder. What cannot be read is left to the walk, which says so.
@@ -43,6 +43,7 @@ impl<F: Finder> Walker<'_, F> {
         if unknown.len() < BLOBS_MIN {
             return Ok(());
         }
+        let unknown = self.objects.in_pack_order(unknown);
         let bytes_max = self.limits.file_bytes.min(BYTES_MAX);
         let (next, index) = (AtomicUsize::new(0), self.index);
         thread::scope(|scope| {
