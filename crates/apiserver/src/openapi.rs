@@ -13,7 +13,9 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -42,6 +44,27 @@ enum Dialect {
     Three,
 }
 
+/// The index of version 3, kept for as long as the resources are the same ones. Every command of
+/// kubectl asks for it, and it takes all documents to tell their addresses; those are asked for once.
+#[derive(Debug, Default)]
+pub(crate) struct Index(Mutex<Option<(Vec<Arc<Resource>>, Bytes)>>);
+
+impl Index {
+    /// Returns the index of these resources.
+    fn of(&self, resources: Vec<Arc<Resource>>) -> Bytes {
+        let mut kept = self.0.lock();
+        if let Some((of, text)) = &*kept
+            && of.len() == resources.len()
+            && of.iter().zip(&resources).all(|(a, b)| Arc::ptr_eq(a, b))
+        {
+            return text.clone();
+        }
+        let text = Bytes::from(index(&resources).to_string());
+        *kept = Some((resources, text.clone()));
+        text
+    }
+}
+
 /// Returns the answer to a path of OpenAPI, `None` if it is none.
 pub(crate) fn answer(
     api: &Api,
@@ -59,7 +82,9 @@ pub(crate) fn answer(
             Err(Status::not_acceptable())
         }),
         "/openapi/v3" | "/openapi/v3/" => {
-            Some(Ok(Json(index(&api.table.read().all())).into_response()))
+            let resources = api.table.read().all();
+            let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            Some(Ok((headers, api.index.of(resources)).into_response()))
         }
         _ => path.strip_prefix("/openapi/v3/").map(|group_version| {
             let groups = by_path(&api.table.read().all());
@@ -120,5 +145,24 @@ fn document(resources: &[Arc<Resource>], dialect: Dialect) -> Value {
             "paths": paths,
             "components": {"schemas": definitions},
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin;
+
+    #[test]
+    fn an_index_is_made_once_for_the_same_resources() {
+        let (table, index) = (builtin::table(), Index::default());
+        let first = index.of(table.all());
+        // The same bytes, not only equal ones.
+        assert_eq!(index.of(table.all()).as_ptr(), first.as_ptr());
+        let other = index.of(builtin::table().all());
+        assert_ne!(other.as_ptr(), first.as_ptr());
+        assert_eq!(other, first);
+        let fewer = index.of(table.all().into_iter().skip(1).collect());
+        assert_ne!(fewer, first);
     }
 }

@@ -16,7 +16,7 @@ use parking_lot::RwLock;
 use serde_json::Value;
 
 use crate::{
-    builtin, object,
+    builtin, object, openapi,
     resource::{Resource, Table},
     router,
     status::Status,
@@ -57,6 +57,8 @@ pub enum LoadError {
 pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) table: RwLock<Table>,
+    /// What was made of the table for those who ask what is served.
+    pub(crate) index: openapi::Index,
     clock: Clock,
     /// Where identities come from: unpredictable for each process, distinct within it.
     random: RandomState,
@@ -97,6 +99,7 @@ impl Server {
         let api = Api {
             store,
             table: RwLock::new(builtin::table()),
+            index: openapi::Index::default(),
             clock,
             random: RandomState::new(),
             n_random: AtomicU64::new(0),
