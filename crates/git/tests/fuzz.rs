@@ -1,32 +1,37 @@
-//! Foreign bytes: whatever a server sends, we end with a value or an error, within our limits.
-//!
-//! The corpus is replayed by the test command. With `TAGTIDE_FUZZ=NAME` and
-//! `TAGTIDE_FUZZ_SECONDS=N` the entries of `tests/corpus/NAME` are mutated for that long; an input
-//! that fails is written there as `crash-…`.
+//! Foreign bytes: whatever a server sends, we end with a value or an error, within our limits. The
+//! corpus is replayed by the test command.
 
-#![expect(clippy::print_stderr, reason = "a fuzzing run says its seed and its count")]
-#![expect(clippy::disallowed_methods, reason = "a fuzzing run is told its name, seeded by time")]
-
-use std::{
-    fs,
-    io::Cursor,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
-    sync::atomic::AtomicBool,
-    time::{Duration, Instant},
-};
+use std::{io::Cursor, sync::atomic::AtomicBool};
 
 use git::{Limits, advertisement, pkt, screen};
 use sha1::{Digest, Sha1};
+use trial::fuzz::{Body, replay, run_if_asked};
 
-type Body = fn(&[u8]);
-
-const BODIES: [(&str, Body); 4] = [
-    ("pkt-line", pkt_line),
-    ("pack", pack),
-    ("git-advertisement", git_advertisement),
-    ("git-fetch", git_fetch),
+const BODIES: [Body; 4] = [
+    Body { name: "pkt-line", run: pkt_line, words: WORDS, input_max: INPUT_MAX },
+    Body { name: "pack", run: pack, words: &[], input_max: INPUT_MAX },
+    Body { name: "git-advertisement", run: git_advertisement, words: WORDS, input_max: INPUT_MAX },
+    Body { name: "git-fetch", run: git_fetch, words: WORDS, input_max: INPUT_MAX },
 ];
+
+const WORDS: &[&str] = &[
+    "0000",
+    "0001",
+    "0002",
+    "fff0",
+    "ffff",
+    "0004",
+    "0",
+    "f",
+    " ",
+    "\n",
+    "\0",
+    "refs/heads/",
+    "ERR ",
+];
+
+/// The longest input that mutation makes.
+const INPUT_MAX: usize = 64 * 1024;
 
 /// Frames are the same whether they come at once or in pieces, and what is framed is read back.
 fn pkt_line(bytes: &[u8]) {
@@ -126,92 +131,11 @@ fn git_fetch(bytes: &[u8]) {
 }
 
 #[test]
-fn corpus() {
-    for (name, body) in BODIES {
-        let entries = entries(name);
-        assert!(entries.len() >= 3, "{name} has a corpus");
-        for (path, bytes) in entries {
-            assert!(catch_unwind(|| body(&bytes)).is_ok(), "{}", path.display());
-        }
-    }
+fn the_corpus_holds() {
+    replay(env!("CARGO_MANIFEST_DIR"), &BODIES);
 }
 
 #[test]
 fn fuzz() {
-    let Ok(name) = std::env::var("TAGTIDE_FUZZ") else { return };
-    let Some((_, body)) = BODIES.iter().find(|(known, _)| *known == name) else { return };
-    let seconds = std::env::var("TAGTIDE_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
-    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(10));
-    let mut random = Random::seeded();
-    eprintln!("fuzzing {name} with seed {}", random.0);
-    let corpus: Vec<Vec<u8>> = entries(&name).into_iter().map(|(_, bytes)| bytes).collect();
-    let mut n_inputs = 0_u64;
-    while Instant::now() < end {
-        let input = mutate(&corpus, &mut random);
-        if catch_unwind(AssertUnwindSafe(|| body(&input))).is_err() {
-            let path = folder(&name).join(format!("crash-{n_inputs}"));
-            fs::write(&path, &input).expect("the corpus can be written");
-            panic!("the input is kept as {}", path.display());
-        }
-        n_inputs += 1;
-    }
-    eprintln!("{n_inputs} inputs");
-}
-
-fn folder(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(name)
-}
-
-fn entries(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let files = fs::read_dir(folder(name)).expect("a corpus for each body");
-    let paths = files.map(|file| file.expect("readable").path());
-    let mut entries: Vec<_> =
-        paths.map(|path| (path.clone(), fs::read(path).expect("readable"))).collect();
-    entries.sort();
-    entries
-}
-
-/// Changes, inserts, removes and splices bytes of an entry.
-fn mutate(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
-    let mut input = corpus[random.below(corpus.len())].clone();
-    for _ in 0..=random.below(6) {
-        let at = random.below(input.len() + 1);
-        let to = (at + random.below(16)).min(input.len());
-        match random.below(5) {
-            0 => drop(input.drain(at..to)),
-            1 => input.insert(at, random.below(256) as u8),
-            2 => {
-                let other = &corpus[random.below(corpus.len())];
-                let from = random.below(other.len() + 1);
-                let until = (from + random.below(64)).min(other.len());
-                input.splice(at..to, other[from..until].iter().copied());
-            }
-            3 => {
-                input[at..to].iter_mut().for_each(|byte| *byte = b"0123f \n\0"[*byte as usize % 8])
-            }
-            _ => {
-                if let Some(byte) = input.get_mut(at) {
-                    *byte ^= 1 << random.below(8);
-                }
-            }
-        }
-    }
-    input
-}
-
-/// Xorshift.
-struct Random(u64);
-
-impl Random {
-    fn seeded() -> Random {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Random(now.map_or(1, |now| now.as_nanos() as u64) | 1)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n.max(1) as u64) as usize
-    }
+    run_if_asked(env!("CARGO_MANIFEST_DIR"), &BODIES);
 }

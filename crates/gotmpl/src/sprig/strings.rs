@@ -11,6 +11,13 @@ use crate::value::{Map, MapType, Value};
 type Result = std::result::Result<Value, Fault>;
 
 pub(super) fn functions() -> Vec<Entry> {
+    let mut all = shaping();
+    all.extend(searching());
+    all
+}
+
+/// Returns what makes other texts of texts.
+fn shaping() -> Vec<Entry> {
     use Param::{Any, Int, String};
     vec![
         fixed("hello", &[], |_, _| Ok("Hello!".into())),
@@ -46,15 +53,6 @@ pub(super) fn functions() -> Vec<Entry> {
             let separator = if text(args, 1).is_empty() { b"\n" } else { text(args, 1) };
             wrap(call, int(args, 0), separator, (text(args, 2), true))
         }),
-        fixed("contains", &[String, String], |_, args| {
-            Ok(memmem::find(text(args, 1), text(args, 0)).is_some().into())
-        }),
-        fixed("hasPrefix", &[String, String], |_, args| {
-            Ok(text(args, 1).starts_with(text(args, 0)).into())
-        }),
-        fixed("hasSuffix", &[String, String], |_, args| {
-            Ok(text(args, 1).ends_with(text(args, 0)).into())
-        }),
         spread("quote", &[], Any, quote),
         spread("squote", &[], Any, squote),
         spread("cat", &[], Any, cat),
@@ -67,6 +65,22 @@ pub(super) fn functions() -> Vec<Entry> {
             Ok(args[usize::from(int(args, 2) != 1)].clone())
         }),
         fixed("toString", &[Any], |call, args| Ok(Value::String(to_text(call.run, &args[0])?))),
+    ]
+}
+
+/// Returns what looks into texts and takes them apart, and what fails with one.
+fn searching() -> Vec<Entry> {
+    use Param::{Int, String};
+    vec![
+        fixed("contains", &[String, String], |_, args| {
+            Ok(memmem::find(text(args, 1), text(args, 0)).is_some().into())
+        }),
+        fixed("hasPrefix", &[String, String], |_, args| {
+            Ok(text(args, 1).starts_with(text(args, 0)).into())
+        }),
+        fixed("hasSuffix", &[String, String], |_, args| {
+            Ok(text(args, 1).ends_with(text(args, 0)).into())
+        }),
         fixed("split", &[String, String], |call, args| {
             split_map(call, text(args, 0), -1, text(args, 1))
         }),
