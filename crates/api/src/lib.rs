@@ -12,6 +12,7 @@ pub mod image_ref;
 pub mod kinds;
 pub mod object;
 pub mod object_ref;
+pub mod path;
 pub mod revision;
 pub mod source;
 pub mod tag;

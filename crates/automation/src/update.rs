@@ -102,20 +102,7 @@ pub fn walk_order(a: &str, b: &str) -> Ordering {
     a.split('/').map(str::as_bytes).cmp(b.split('/').map(str::as_bytes))
 }
 
-/// Returns an update path relative to the repository's root, without `.` and with `..` held at the root. Empty means the root.
-pub fn clamp(path: &str) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    for name in path.split('/') {
-        match name {
-            "" | "." => {}
-            ".." => drop(names.pop()),
-            name => names.push(name),
-        }
-    }
-    names.join("/")
-}
-
-/// Returns a path of the repository relative to a clamped update path, as commit messages name it; none if it is not below.
+/// Returns a path of the repository relative to an update path that [`api::path::clamp`] returned, as commit messages name it; none if it is not below.
 ///
 /// An update path may be a file: then that file goes by its own name.
 pub fn relative<'a>(update_path: &str, path: &'a str) -> Option<&'a str> {

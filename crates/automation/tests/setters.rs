@@ -12,8 +12,7 @@ use api::image::ImageRef;
 use automation::{
     marker::{Found, PolicyName, ProblemReason, find},
     update::{
-        ChangeSet, File, FileChange, Policies, clamp, is_candidate, is_due, plan, relative,
-        walk_order,
+        ChangeSet, File, FileChange, Policies, is_candidate, is_due, plan, relative, walk_order,
     },
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -83,7 +82,7 @@ struct Run<'r> {
 
 impl<'r> Run<'r> {
     fn new(record: &'r Value) -> Run<'r> {
-        let root = clamp(record["update_path"].as_str().unwrap_or_default());
+        let root = api::path::clamp(record["update_path"].as_str().unwrap_or_default());
         let mut files = Vec::new();
         for (path, content) in record["files"].as_object().expect("files") {
             if let Some(path) = relative(&root, path).filter(|path| is_candidate(path)) {

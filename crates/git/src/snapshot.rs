@@ -4,6 +4,7 @@ mod ahead;
 
 use std::sync::Arc;
 
+use api::path::clamp;
 use gix::{ObjectId, objs::Kind};
 
 use crate::{
@@ -105,7 +106,7 @@ impl Snapshot {
 
     /// Returns the contents of the regular file at this path, or none if there is none.
     pub fn read_path(&mut self, path: &str) -> Result<Option<Vec<u8>>, SnapshotError> {
-        match self.locate(&clean(path)) {
+        match self.locate(&clamp(path)) {
             Ok((Mode::File, id)) => Ok(Some(self.read(id)?)),
             Ok(_) | Err(SnapshotError::NoPath { .. } | SnapshotError::Link { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -120,7 +121,7 @@ impl Snapshot {
         path: &str,
         index: &BlobIndex<F>,
     ) -> Result<Walk<F::Value>, SnapshotError> {
-        let root = clean(path);
+        let root = clamp(path);
         let (mode, id) = self.locate(&root)?;
         let mut walker = Walker {
             objects: &mut self.objects,
@@ -190,19 +191,6 @@ impl Snapshot {
         }
         Ok(at)
     }
-}
-
-/// Returns a path without `.`, `..`, empty names and outer slashes; `..` stops at the root.
-fn clean(path: &str) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    for name in path.split('/') {
-        match name {
-            "" | "." => {}
-            ".." => drop(names.pop()),
-            name => names.push(name),
-        }
-    }
-    names.join("/")
 }
 
 fn parent_of(path: &str) -> &str {

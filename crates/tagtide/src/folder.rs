@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use automation::update::clamp;
+use api::path::clamp;
 
 use crate::report::Problem;
 
