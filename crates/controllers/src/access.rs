@@ -20,8 +20,21 @@ const PULL_SECRETS_MAX: usize = 64;
 pub struct Fallback {
     /// For registries, as from the user's docker configuration.
     pub keychain: Keychain,
-    /// For Git servers, by host.
+    /// For Git servers, by host in the spelling of [`Fallback::spelled`].
     pub git: BTreeMap<String, GitCredential>,
+}
+
+impl Fallback {
+    /// Returns a host as the name of a variable can hold it: `git.example` as `GIT_EXAMPLE`.
+    pub fn spelled(host: &str) -> String {
+        let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
+        host.to_ascii_uppercase().chars().map(letter).collect()
+    }
+
+    /// Returns the credential for a Git server.
+    pub fn git_credential(&self, host: &str) -> Option<&GitCredential> {
+        self.git.get(&Fallback::spelled(host))
+    }
 }
 
 /// How a registry is reached, and a hash over all that decides what it answers.
@@ -116,7 +129,7 @@ pub(crate) async fn git(
     let reader = Reader { client, namespace };
     let mut data = Data::new();
     let host = url.as_url().host_str().unwrap_or_default();
-    let mut ambient = fallback.and_then(|fallback| fallback.git.get(host));
+    let mut ambient = fallback.and_then(|fallback| fallback.git_credential(host));
     if let Some(LocalObjectReference { name }) = &repository.spec.secret_ref {
         match reader.secret(name).await {
             Ok(secret) => {

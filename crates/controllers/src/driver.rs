@@ -358,10 +358,11 @@ impl Shared {
             return;
         }
         let kinds: BTreeSet<Kind> = self.kinds().collect();
+        let now = self.epoch.elapsed();
         let mut queues = self.queues.lock();
         for (kind, key) in woken.iter().filter(|(kind, _)| kinds.contains(kind)) {
             if let Some(queue) = queues.get_mut(kind) {
-                queue.mark(key);
+                queue.mark(key, now);
             }
         }
         drop(queues);
@@ -377,15 +378,17 @@ impl Shared {
     fn start_runs(self: &Arc<Self>, kind: Kind, runs: &mut JoinSet<(Kind, ObjectKey)>) {
         let limit = self.concurrency(kind);
         loop {
-            let key = {
+            let popped = {
                 let mut queues = self.queues.lock();
                 let Some(queue) = queues.get_mut(&kind) else { return };
                 if queue.n_running() >= limit || self.stop().is_cancelled() {
                     return;
                 }
-                queue.pop(self.epoch.elapsed())
+                let now = self.epoch.elapsed();
+                queue.pop(now).map(|key| (queue.waited(&key, now), key))
             };
-            let Some(key) = key else { return };
+            let Some((waited, key)) = popped else { return };
+            self.metrics.begin(kind, &key, waited);
             runs.spawn(run(Arc::clone(self), kind, key));
         }
     }
@@ -439,7 +442,6 @@ async fn run(shared: Arc<Shared>, kind: Kind, key: ObjectKey) -> (Kind, ObjectKe
     let span = tracing::info_span!(
         "reconcile", %kind, namespace = %key.namespace, name = %key.name, id = shared.run_id()
     );
-    shared.metrics.begin(kind, &key);
     let next = {
         let work = async {
             reconcile::by_kind!(kind, K => reconcile::run::<K>(&shared, &key).boxed()).await

@@ -201,3 +201,21 @@ fn trimmed(message: &str) -> String {
     let end = message.floor_char_boundary(MESSAGE_BYTES_MAX - '…'.len_utf8());
     format!("{}…", &message[..end])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_ends_between_characters() {
+        assert_eq!(trimmed("é"), "é");
+        let whole = "é".repeat(MESSAGE_BYTES_MAX / 2);
+        assert_eq!(trimmed(&whole), whole);
+        for message in [format!("{whole}é"), format!("x{whole}")] {
+            let trimmed = trimmed(&message);
+            assert!((MESSAGE_BYTES_MAX - 3..=MESSAGE_BYTES_MAX).contains(&trimmed.len()));
+            let rest = trimmed.strip_suffix('…').expect("it says that more follows");
+            assert!(message.starts_with(rest));
+        }
+    }
+}

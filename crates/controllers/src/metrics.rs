@@ -21,9 +21,9 @@ use crate::{
     queue::{Next, ObjectKey, Queue},
     reconcile::{self, Reconcile},
 };
-use text::{Histogram, Text, to_float};
+use text::Histogram;
 
-pub use text::MEDIA_TYPE;
+pub use text::{MEDIA_TYPE, Text, to_float};
 
 /// Ten buckets from 10 ms to half an hour, each longer than the one before by the same factor.
 const RECONCILE_SECONDS: [f64; 10] = [
@@ -39,21 +39,28 @@ const RECONCILE_SECONDS: [f64; 10] = [
     1799.9999999999982,
 ];
 /// controller-runtime's.
-const CONTROLLER_SECONDS: [f64; 34] = [
+const CONTROLLER_SECONDS: [f64; 40] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9,
-    1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 60.0,
+    1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 15.0, 20.0,
+    25.0, 30.0, 40.0, 50.0, 60.0,
 ];
-/// The work queue's of client-go: a microsecond to 1,000 seconds.
-const WORK_SECONDS: [f64; 13] =
-    [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1_000.0, 10_000.0];
+/// The work queue's of controller-runtime: ten nanoseconds to 1,000 seconds.
+const WORK_SECONDS: [f64; 12] =
+    [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1_000.0];
 
 /// Where a GitRepository has its address.
 const GIT_URL: &str = "/spec/url";
 
 /// What was measured so far.
-#[derive(Default)]
 pub(crate) struct Metrics {
+    /// Of every kind, also before its first run.
     kinds: Mutex<BTreeMap<Kind, OfKind>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics { kinds: Mutex::new(Kind::ALL.map(|kind| (kind, OfKind::default())).into()) }
+    }
 }
 
 #[derive(Default)]
@@ -61,6 +68,7 @@ struct OfKind {
     /// How long each object took.
     durations: HashMap<ObjectKey, Histogram>,
     seconds: Histogram,
+    waits: Histogram,
     work: Histogram,
     /// Runs by how they ended.
     ended: BTreeMap<&'static str, u64>,
@@ -68,6 +76,12 @@ struct OfKind {
     running: HashMap<ObjectKey, Instant>,
     n_begun: u64,
     n_panics: u64,
+}
+
+impl OfKind {
+    fn n_ended(&self, result: &str) -> u64 {
+        self.ended.get(result).copied().unwrap_or_default()
+    }
 }
 
 /// How a run ended, in controller-runtime's words.
@@ -81,9 +95,11 @@ fn result(next: Next) -> &'static str {
 }
 
 impl Metrics {
-    pub(crate) fn begin(&self, kind: Kind, key: &ObjectKey) {
+    /// Takes note of the begin of a run, for which its object had waited.
+    pub(crate) fn begin(&self, kind: Kind, key: &ObjectKey, waited: Duration) {
         let mut kinds = self.kinds.lock();
         let of_kind = kinds.entry(kind).or_default();
+        of_kind.waits.observe(&WORK_SECONDS, waited.as_secs_f64());
         of_kind.n_begun += 1;
         of_kind.running.insert(key.clone(), Instant::now());
     }
@@ -117,6 +133,7 @@ pub(crate) fn render(shared: &Shared) -> String {
     controllers(&mut text, &kinds, shared);
     queues(&mut text, &kinds, shared);
     drop(kinds);
+    tokens(&mut text);
     objects(&mut text, &shared.objects);
     text.finish()
 }
@@ -145,41 +162,37 @@ fn controllers(text: &mut Text, kinds: &BTreeMap<Kind, OfKind>, shared: &Shared)
     text.family(name, "counter", "Total number of reconciliations per controller");
     for (kind, of_kind) in kinds {
         for result in ["error", "requeue", "requeue_after", "success"] {
-            let n = of_kind.ended.get(result).copied().unwrap_or_default();
             let labels = [("controller", kind.names().singular), ("result", result)];
-            text.sample(name, &labels, to_float(n));
+            text.sample(name, &labels, to_float(of_kind.n_ended(result)));
         }
     }
-    let mut each = |name: &str, type_: &str, help: &str, value: &dyn Fn(Kind, &OfKind) -> f64| {
+    let mut each = |name: &str, type_: &str, help: &str, value: &dyn Fn(Kind, &OfKind) -> u64| {
         text.family(name, type_, help);
         for (kind, of_kind) in kinds {
-            text.sample(name, &[("controller", kind.names().singular)], value(*kind, of_kind));
+            let labels = [("controller", kind.names().singular)];
+            text.sample(name, &labels, to_float(value(*kind, of_kind)));
         }
     };
-    each(
-        "controller_runtime_reconcile_errors_total",
-        "counter",
-        "Total number of reconciliation errors per controller",
-        &|_, of_kind| to_float(of_kind.ended.get("error").copied().unwrap_or_default()),
-    );
-    each(
-        "controller_runtime_reconcile_panics_total",
-        "counter",
-        "Total number of reconciliation panics per controller",
-        &|_, of_kind| to_float(of_kind.n_panics),
-    );
-    each(
-        "controller_runtime_active_workers",
-        "gauge",
-        "Number of currently used workers per controller",
-        &|_, of_kind| to_float(of_kind.running.len() as u64),
-    );
-    each(
-        "controller_runtime_max_concurrent_reconciles",
-        "gauge",
-        "Maximum number of concurrent reconciles per controller",
-        &|kind, _| to_float(shared.concurrency(kind) as u64),
-    );
+    let name = "controller_runtime_reconcile_errors_total";
+    let help = "Total number of reconciliation errors per controller";
+    each(name, "counter", help, &|_, of_kind| of_kind.n_ended("error"));
+    // Every error is tried again, so that none is terminal.
+    let name = "controller_runtime_terminal_reconcile_errors_total";
+    let help = "Total number of terminal reconciliation errors per controller";
+    each(name, "counter", help, &|_, _| 0);
+    let name = "controller_runtime_reconcile_panics_total";
+    let help = "Total number of reconciliation panics per controller";
+    each(name, "counter", help, &|_, of_kind| of_kind.n_panics);
+    // What may take long has a limit of its own; a run as a whole has none.
+    let name = "controller_runtime_reconcile_timeouts_total";
+    let help = "Total number of reconciliation timeouts per controller";
+    each(name, "counter", help, &|_, _| 0);
+    let name = "controller_runtime_active_workers";
+    let help = "Number of currently used workers per controller";
+    each(name, "gauge", help, &|_, of_kind| of_kind.running.len() as u64);
+    let name = "controller_runtime_max_concurrent_reconciles";
+    let help = "Maximum number of concurrent reconciles per controller";
+    each(name, "gauge", help, &|kind, _| shared.concurrency(kind) as u64);
     let name = "controller_runtime_reconcile_time_seconds";
     text.family(name, "histogram", "Length of time per reconciliation per controller");
     for (kind, of_kind) in kinds {
@@ -188,53 +201,67 @@ fn controllers(text: &mut Text, kinds: &BTreeMap<Kind, OfKind>, shared: &Shared)
     }
 }
 
-/// client-go's names.
+/// The work queues', by controller-runtime's names.
 fn queues(text: &mut Text, kinds: &BTreeMap<Kind, OfKind>, shared: &Shared) {
     let depths: BTreeMap<Kind, usize> = {
         let queues = shared.queues.lock();
         queues.iter().map(|(kind, queue)| (*kind, Queue::n_ready(queue))).collect()
     };
-    let depth = |kind: Kind| to_float(depths.get(&kind).copied().unwrap_or_default() as u64);
+    let depth = |kind: Kind| depths.get(&kind).copied().unwrap_or_default() as u64;
+    let name = "workqueue_depth";
+    text.family(name, "gauge", "Current depth of workqueue by workqueue and priority");
+    for kind in kinds.keys() {
+        let [controller, queue] = queue_labels(*kind);
+        text.sample(name, &[controller, queue, ("priority", "")], to_float(depth(*kind)));
+    }
     let mut each = |name: &str, type_: &str, help: &str, value: &dyn Fn(Kind, &OfKind) -> f64| {
         text.family(name, type_, help);
         for (kind, of_kind) in kinds {
-            let queue = kind.names().singular;
-            text.sample(name, &[("controller", queue), ("name", queue)], value(*kind, of_kind));
+            text.sample(name, &queue_labels(*kind), value(*kind, of_kind));
         }
     };
-    each("workqueue_depth", "gauge", "Current depth of workqueue", &|kind, _| depth(kind));
-    each(
-        "workqueue_adds_total",
-        "counter",
-        "Total number of adds handled by workqueue",
-        // Whatever was added has begun, or waits.
-        &|kind, of_kind| to_float(of_kind.n_begun) + depth(kind),
-    );
-    each(
-        "workqueue_retries_total",
-        "counter",
-        "Total number of retries handled by workqueue",
-        &|_, of_kind| to_float(of_kind.ended.get("error").copied().unwrap_or_default()),
-    );
-    each(
-        "workqueue_unfinished_work_seconds",
-        "gauge",
-        "How many seconds of work has been done that is in progress",
-        &|_, of_kind| elapsed(of_kind).sum::<Duration>().as_secs_f64(),
-    );
-    each(
-        "workqueue_longest_running_processor_seconds",
-        "gauge",
-        "How many seconds the longest running processor has been running",
-        &|_, of_kind| elapsed(of_kind).max().unwrap_or_default().as_secs_f64(),
-    );
-    let name = "workqueue_work_duration_seconds";
-    text.family(name, "histogram", "How long in seconds processing an item from workqueue takes.");
-    for (kind, of_kind) in kinds {
-        let queue = kind.names().singular;
-        let labels = [("controller", queue), ("name", queue)];
-        text.histogram(name, &labels, &WORK_SECONDS, &of_kind.work);
-    }
+    let help = "Total number of adds handled by workqueue";
+    // Whatever was added has begun, or waits.
+    let added = |kind: Kind, of_kind: &OfKind| to_float(of_kind.n_begun + depth(kind));
+    each("workqueue_adds_total", "counter", help, &added);
+    let help = "Total number of items added to the workqueue with a non-zero delay \
+                (rate-limited requeues, explicit RequeueAfter or AddAfter calls)";
+    let delayed = |of_kind: &OfKind| of_kind.n_ended("error") + of_kind.n_ended("requeue_after");
+    each("workqueue_retries_total", "counter", help, &|_, of_kind| to_float(delayed(of_kind)));
+    let help = "How many seconds of work has been done that is in progress and hasn't been \
+                observed by work_duration. Large values indicate stuck threads. One can deduce the \
+                number of stuck threads by observing the rate at which this increases.";
+    let unfinished = |of_kind: &OfKind| elapsed(of_kind).sum::<Duration>().as_secs_f64();
+    each("workqueue_unfinished_work_seconds", "gauge", help, &|_, of_kind| unfinished(of_kind));
+    let help = "How many seconds has the longest running processor for workqueue been running.";
+    let longest = |of_kind: &OfKind| elapsed(of_kind).max().unwrap_or_default().as_secs_f64();
+    each("workqueue_longest_running_processor_seconds", "gauge", help, &|_, kind| longest(kind));
+    let mut spread = |name: &str, help: &str, of: &dyn Fn(&OfKind) -> &Histogram| {
+        text.family(name, "histogram", help);
+        for (kind, of_kind) in kinds {
+            text.histogram(name, &queue_labels(*kind), &WORK_SECONDS, of(of_kind));
+        }
+    };
+    let help = "How long in seconds an item stays in workqueue before being requested";
+    spread("workqueue_queue_duration_seconds", help, &|of_kind| &of_kind.waits);
+    let help = "How long in seconds processing an item from workqueue takes.";
+    spread("workqueue_work_duration_seconds", help, &|of_kind| &of_kind.work);
+}
+
+/// A queue is called as its controller is.
+fn queue_labels(kind: Kind) -> [(&'static str, &'static str); 2] {
+    let name = kind.names().singular;
+    [("controller", name), ("name", name)]
+}
+
+/// Flux's cache of the tokens that clouds give. No cloud is asked for one, so nothing is kept.
+fn tokens(text: &mut Text) {
+    let name = "gotk_token_cached_items";
+    text.family(name, "gauge", "Total number of items in the cache.");
+    text.sample(name, &[], 0.0);
+    let name = "gotk_token_cache_evictions_total";
+    text.family(name, "counter", "Total number of cache evictions.");
+    text.sample(name, &[], 0.0);
 }
 
 fn elapsed(of_kind: &OfKind) -> impl Iterator<Item = Duration> {
@@ -252,7 +279,7 @@ fn objects(text: &mut Text, objects: &Objects) {
         reconcile::by_kind!(kind, K => each::<K>(objects, |object, labels| {
             for status in ["True", "False", "Unknown"] {
                 let is_so = f64::from(ready(object) == status);
-                let labels = [labels[0], labels[1], labels[2], ("type", "Ready"), ("status", status)];
+                let labels = [labels[0], labels[1], labels[2], ("status", status), ("type", "Ready")];
                 text.sample(conditions, &labels, is_so);
             }
         }));

@@ -67,6 +67,9 @@ pub struct Queue {
 struct Item {
     state: State,
     due: Option<Duration>,
+    /// Since when it is to run: of a running object, from when it began to wait for that run, or
+    /// from when it was marked for the next.
+    since: Duration,
     n_failures: u32,
 }
 
@@ -82,8 +85,11 @@ enum State {
 
 impl Queue {
     /// Makes `key` run as soon as it is its turn; a back-off or a timer no longer holds it.
-    pub fn mark(&mut self, key: &ObjectKey) {
+    pub fn mark(&mut self, key: &ObjectKey, now: Duration) {
         let item = self.items.entry(key.clone()).or_default();
+        if matches!(item.state, State::Idle | State::Running) {
+            item.since = now;
+        }
         if let Some(due) = item.due.take() {
             self.timers.remove(&(due, key.clone()));
         }
@@ -113,6 +119,11 @@ impl Queue {
         Some(key)
     }
 
+    /// Returns how long an object that [`Queue::pop`] has just given had waited for it.
+    pub fn waited(&self, key: &ObjectKey, now: Duration) -> Duration {
+        self.items.get(key).map_or(Duration::ZERO, |item| now.saturating_sub(item.since))
+    }
+
     /// Ends the run of `key` that [`Queue::pop`] began. A mark from meanwhile wins over `next`.
     pub fn finish(&mut self, key: &ObjectKey, next: Next, now: Duration) {
         let Some(item) = self.items.get_mut(key) else { return };
@@ -134,7 +145,8 @@ impl Queue {
             Next::Done | Next::After(_) => 0,
         };
         if dirty {
-            self.mark(key);
+            let since = if next == Next::Again { now } else { item.since };
+            self.mark(key, since);
         } else if let Some(delay) = delay {
             let due = now.saturating_add(delay);
             item.due = Some(due);
@@ -187,7 +199,7 @@ impl Queue {
         while self.timers.first().is_some_and(|(due, _)| *due <= now) {
             let Some((_, key)) = self.timers.pop_first() else { return };
             if let Some(item) = self.items.get_mut(&key) {
-                item.due = None;
+                item.since = item.due.take().unwrap_or(now);
                 item.state = State::Ready;
                 self.enter_lane(key);
             }
@@ -245,21 +257,45 @@ mod tests {
     fn namespaces_take_turns() {
         let mut queue = Queue::default();
         for name in ["1", "2", "3", "4"] {
-            queue.mark(&key("big", name));
+            queue.mark(&key("big", name), Duration::ZERO);
         }
-        queue.mark(&key("small", "1"));
-        queue.mark(&key("other", "1"));
+        queue.mark(&key("small", "1"), Duration::ZERO);
+        queue.mark(&key("other", "1"), Duration::ZERO);
         assert_eq!(drain(&mut queue, 9), "big/1 small/1 other/1 big/2 big/3 big/4");
+    }
+
+    #[test]
+    fn a_wait_is_from_the_mark_or_the_timer_to_the_run() {
+        let mut queue = Queue::default();
+        let a = key("ns", "a");
+        let mut waited = Vec::new();
+        let mut pop = |queue: &mut Queue, now: Duration| {
+            assert_eq!(queue.pop(now), Some(key("ns", "a")));
+            waited.push(queue.waited(&key("ns", "a"), now).as_secs());
+        };
+        queue.mark(&a, SECOND);
+        queue.mark(&a, SECOND * 2);
+        pop(&mut queue, SECOND * 4);
+        // Of marks while it runs, the first counts.
+        queue.mark(&a, SECOND * 5);
+        queue.mark(&a, SECOND * 6);
+        queue.finish(&a, Next::Done, SECOND * 7);
+        pop(&mut queue, SECOND * 9);
+        queue.finish(&a, Next::After(SECOND * 10), SECOND * 10);
+        pop(&mut queue, SECOND * 25);
+        queue.finish(&a, Next::Again, SECOND * 30);
+        pop(&mut queue, SECOND * 31);
+        assert_eq!(waited, [3, 4, 5, 1]);
     }
 
     #[test]
     fn a_mark_while_running_runs_once_more() {
         let mut queue = Queue::default();
         let a = key("ns", "a");
-        queue.mark(&a);
+        queue.mark(&a, Duration::ZERO);
         assert_eq!(queue.pop(Duration::ZERO), Some(a.clone()));
-        queue.mark(&a);
-        queue.mark(&a);
+        queue.mark(&a, Duration::ZERO);
+        queue.mark(&a, Duration::ZERO);
         assert_eq!(queue.pop(Duration::ZERO), None, "it runs once at a time");
         queue.finish(&a, Next::After(SECOND), Duration::ZERO);
         assert_eq!(drain(&mut queue, 9), "ns/a");
@@ -270,7 +306,7 @@ mod tests {
     fn failures_back_off_and_a_success_forgets_them() {
         let mut queue = Queue::default();
         let a = key("ns", "a");
-        queue.mark(&a);
+        queue.mark(&a, Duration::ZERO);
         let mut now = Duration::ZERO;
         let mut delays = Vec::new();
         for _ in 0..13 {
@@ -294,10 +330,10 @@ mod tests {
     fn a_mark_overtakes_a_timer() {
         let mut queue = Queue::default();
         let a = key("ns", "a");
-        queue.mark(&a);
+        queue.mark(&a, Duration::ZERO);
         queue.pop(Duration::ZERO);
         queue.finish(&a, Next::After(SECOND * 3600), Duration::ZERO);
-        queue.mark(&a);
+        queue.mark(&a, Duration::ZERO);
         assert_eq!(drain(&mut queue, 9), "ns/a");
         assert_eq!(queue.next_due(), None);
     }
@@ -306,7 +342,7 @@ mod tests {
     fn a_forgotten_object_does_not_run() {
         let mut queue = Queue::default();
         for name in ["a", "b", "c"] {
-            queue.mark(&key("ns", name));
+            queue.mark(&key("ns", name), Duration::ZERO);
         }
         queue.pop(Duration::ZERO);
         queue.finish(&key("ns", "a"), Next::After(SECOND), Duration::ZERO);
@@ -356,7 +392,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Mark(n) => {
-                        queue.mark(&of(n));
+                        queue.mark(&of(n), now);
                         wanted.insert(of(n));
                         timed.remove(&of(n));
                     }

@@ -5,7 +5,7 @@
 //! lock           held while a process uses the folder; one at a time
 //! objects.redb   the truth: the objects of a server, and statuses that wait for theirs
 //! objects.tip    how far the truth has come
-//! cache.redb     tags and first-seen times; rebuilt from the registries when lost; pushes under way
+//! cache.redb     tags and first-seen times; rebuilt from the registries when lost; pushes under way; events to be sent
 //! mirrors/       Git mirrors; fetched again when lost
 //! artifacts/     what sources serve; made again when lost
 //! pki/           keys and certificates of a server

@@ -108,12 +108,13 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, Refusal> {
         _ => Program::Tagtide,
     };
     let mut root = command(program);
-    root.build();
     let rest = arguments.get(1..).unwrap_or_default();
     if program == Program::Tagtide && !pflag::is_verb(&root, &Flux::command(), rest) {
         let cli = Cli::try_parse_from(arguments).map_err(Refusal::Clap)?;
         return Ok(Invocation { program, cli, typed: BTreeSet::new() });
     }
+    // Every command with every flag: some megabytes, which a daemon never needs.
+    root.build();
     let words = rest.iter().map(|word| word.to_str().map(str::to_owned));
     let words: Option<Vec<String>> = words.collect();
     let words = words.ok_or_else(|| Refusal::Mistake("an argument is no UTF-8".to_owned()))?;
@@ -176,7 +177,7 @@ pub(crate) struct Up {
     pub(crate) listen: Option<SocketAddr>,
     /// Where the archives of sources are served [default: 127.0.0.1:7480, or another port if that
     /// is taken]
-    #[arg(long, value_name = "ADDRESS:PORT", env = "STORAGE_ADDR")]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "STORAGE_ADDR", value_parser = address)]
     pub(crate) storage_addr: Option<SocketAddr>,
     /// Host and port under which others reach them, if not where they are served
     #[arg(long, value_name = "HOST[:PORT]", env = "STORAGE_ADV_ADDR")]
@@ -184,9 +185,23 @@ pub(crate) struct Up {
     /// Where events are sent to, in the form in which Flux's controllers send them
     #[arg(long, value_name = "URL")]
     pub(crate) events_addr: Option<Url>,
+    /// Where measurements are served (`/metrics`) in the clear and without the token [default:
+    /// nowhere; with the token, where the API is]
+    #[arg(long, value_name = "[ADDRESS]:PORT", value_parser = address)]
+    pub(crate) metrics_addr: Option<SocketAddr>,
+    /// Where health is told (`/healthz`, `/readyz`) in the clear [default: nowhere but where the API
+    /// is]
+    #[arg(long, value_name = "[ADDRESS]:PORT", value_parser = address)]
+    pub(crate) health_addr: Option<SocketAddr>,
     /// Apply manifests that change, and delete what was loaded from those that are removed
     #[arg(long)]
     pub(crate) watch: bool,
+}
+
+/// Reads an address to listen on; without a host it is every address of the machine, as in Go.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let whole = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    whole.parse().map_err(|_| "write ADDRESS:PORT, or :PORT for every address".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -321,6 +336,11 @@ impl Environment {
     /// Returns the environment of this process.
     pub(crate) fn of_process() -> Self {
         Self { variables: std::env::vars_os().collect() }
+    }
+
+    /// Returns the names of all variables that are UTF-8.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().filter_map(|name| name.to_str())
     }
 
     /// Returns a variable that is set, not empty and UTF-8.

@@ -9,12 +9,10 @@ use api::image::ImageRef;
 use auth::{GitCredential, Keychain};
 use controllers::{Fallback, Settings};
 use net::{EnvironmentProxies, Secret};
-use url::Url;
 
 use crate::args::{Environment, Manifests, State};
 use crate::error::Usage;
 use crate::folder::Folder;
-use crate::manifests::Loaded;
 
 /// A Secret's keys are few and short; Kubernetes takes 1 MiB in all.
 const SECRET_KEYS_MAX: usize = 256;
@@ -147,12 +145,8 @@ pub(crate) fn default_state(environment: &Environment) -> Option<PathBuf> {
     Some(state.or_else(home)?.join("tagtide"))
 }
 
-/// Returns the credentials that the flags and the environment give for what was loaded.
-pub(crate) fn credentials(
-    manifests: &Manifests,
-    environment: &Environment,
-    loaded: &Loaded,
-) -> Result<Credentials> {
+/// Returns the credentials that the flags and the environment give.
+pub(crate) fn credentials(manifests: &Manifests, environment: &Environment) -> Result<Credentials> {
     let mut credentials = Credentials::default();
     for text in &manifests.secret {
         let SecretFolder { namespace, name, folder } = text.parse()?;
@@ -164,7 +158,7 @@ pub(crate) fn credentials(
         credentials.fallback.keychain = keychain;
         credentials.notices.extend(notice);
     }
-    credentials.fallback.git = git_credentials(environment, loaded);
+    credentials.fallback.git = git_credentials(environment);
     Ok(credentials)
 }
 
@@ -232,23 +226,24 @@ fn read_docker_config(path: &Path) -> Result<(Keychain, Option<String>)> {
     Ok((config.keychain, notice))
 }
 
-/// Returns the environment's credentials for the Git hosts that occur.
-fn git_credentials(environment: &Environment, loaded: &Loaded) -> BTreeMap<String, GitCredential> {
-    let urls = loaded.objects.iter().filter_map(|manifest| {
-        let is_git = manifest.value["kind"] == "GitRepository";
-        Url::parse(manifest.value["spec"]["url"].as_str().filter(|_| is_git)?).ok()
-    });
-    let hosts: BTreeSet<_> = urls.filter_map(|url| Some(url.host_str()?.to_owned())).collect();
+/// What the names of the variables with credentials for a Git host begin with.
+const GIT_VARIABLES: [&str; 3] =
+    ["TAGTIDE_GIT_TOKEN_", "TAGTIDE_GIT_USERNAME_", "TAGTIDE_GIT_PASSWORD_"];
+
+/// Returns the environment's credentials for Git hosts, of which objects may come to speak at any time.
+fn git_credentials(environment: &Environment) -> BTreeMap<String, GitCredential> {
+    let hosts: BTreeSet<&str> = environment
+        .names()
+        .filter_map(|name| GIT_VARIABLES.iter().find_map(|what| name.strip_prefix(what)))
+        .collect();
     let known = hosts.into_iter().filter_map(|host| {
-        let credential = git_credential(environment, &host)?;
-        Some((host, credential))
+        let credential = git_credential(environment, host)?;
+        Some((host.to_owned(), credential))
     });
     known.collect()
 }
 
 fn git_credential(environment: &Environment, host: &str) -> Option<GitCredential> {
-    let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
-    let host: String = host.to_ascii_uppercase().chars().map(letter).collect();
     let get = |what: &str| environment.get(&format!("TAGTIDE_GIT_{what}_{host}"));
     if let Some(token) = get("TOKEN") {
         return Some(GitCredential::Bearer(Secret::new(token.to_owned())));

@@ -1,4 +1,5 @@
-//! What the binary serves beside the Kubernetes API, behind the same token.
+//! What the binary serves beside the Kubernetes API, behind the same token; measurements and health
+//! also alone, for those who read them where Flux's controllers have them.
 //!
 //! ```text
 //! /metrics                                   measurements, for Prometheus
@@ -23,12 +24,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::log_book::LogBook;
+use crate::process;
+use crate::requests::Requests;
 
 /// What the endpoints tell of.
 #[derive(Clone)]
 pub(crate) struct Endpoints {
     pub(crate) driver: Arc<Driver>,
     pub(crate) logs: LogBook,
+    pub(crate) requests: Requests,
     /// Where Flux's controllers would run.
     pub(crate) namespace: String,
 }
@@ -58,8 +62,35 @@ pub(crate) fn beside(api: Router, endpoints: Endpoints) -> Router {
         .fallback_service(api)
 }
 
+/// Returns the measurements alone.
+pub(crate) fn only_metrics(endpoints: Endpoints) -> Router {
+    Router::new().route("/metrics", get(measurements)).with_state(endpoints)
+}
+
+/// Returns what tells whether we live, and whether all objects are known and seen to.
+pub(crate) fn only_health(driver: Arc<Driver>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok"))
+        .route("/readyz", get(readiness))
+        .with_state(driver)
+}
+
 async fn measurements(State(endpoints): State<Endpoints>) -> Response {
-    ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], endpoints.driver.metrics()).into_response()
+    let mut text = metrics::Text::default();
+    process::tell(&mut text);
+    endpoints.requests.tell(&mut text);
+    let text = endpoints.driver.metrics() + &text.finish();
+    ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response()
+}
+
+async fn readiness(State(driver): State<Arc<Driver>>) -> Response {
+    let unready: Vec<&str> =
+        Kind::ALL.into_iter().filter(|kind| !driver.is_ready(*kind)).map(Kind::as_str).collect();
+    if unready.is_empty() {
+        return "ok".into_response();
+    }
+    let message = format!("the objects of these kinds are not known yet: {}\n", unready.join(", "));
+    (StatusCode::SERVICE_UNAVAILABLE, message).into_response()
 }
 
 async fn controllers(State(endpoints): State<Endpoints>) -> Json<Value> {

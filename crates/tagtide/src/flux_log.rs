@@ -15,6 +15,11 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::log_book::LogBook;
 
+/// The bytes of a value in a line, as JSON, and what is kept of a longer one; every byte takes six at
+/// most. A line stays a JSON object below what the book takes.
+const VALUE_BYTES_MAX: usize = 24 * 1024;
+const CUT_BYTES_MAX: usize = VALUE_BYTES_MAX / 6;
+
 /// The span of one run of one object.
 const RECONCILE: &str = "reconcile";
 
@@ -113,8 +118,13 @@ impl Line {
 
     fn add(&mut self, name: &str, value: &Value) {
         let comma = if self.text.len() > 1 { "," } else { "" };
+        let mut json = value.to_string();
+        if let Some(text) = value.as_str().filter(|_| json.len() > VALUE_BYTES_MAX) {
+            let end = text.floor_char_boundary(CUT_BYTES_MAX);
+            json = Value::from(format!("{}…", &text[..end])).to_string();
+        }
         // Writing to a string cannot fail.
-        let _ = write!(self.text, "{comma}{}:{value}", Value::from(name));
+        let _ = write!(self.text, "{comma}{}:{json}", Value::from(name));
     }
 
     /// Adds what a span is about: of a run, as controller-runtime names it.
@@ -179,6 +189,21 @@ mod tests {
     use super::*;
     use expect_test::expect;
     use tracing_subscriber::layer::SubscriberExt as _;
+
+    #[test]
+    fn a_line_that_says_too_much_is_still_json() {
+        let book = LogBook::default();
+        let layer = FluxLog::new(Sink::Book(book.clone()));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let (long, controls) = ("é".repeat(40_000), "\u{1}".repeat(40_000));
+            tracing::warn!(error = %long, controls = %controls, "{long}");
+        });
+        let page = book.after(0);
+        let value: Value = serde_json::from_str(&page.lines[0]).expect("a line is JSON");
+        for field in ["msg", "error", "controls"] {
+            assert!(value[field].as_str().is_some_and(|text| text.ends_with('…')), "{field}");
+        }
+    }
 
     #[test]
     fn lines_have_the_fields_that_flux_gives_them() {

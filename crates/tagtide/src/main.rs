@@ -19,9 +19,12 @@ mod local;
 mod log_book;
 mod manifest_files;
 mod manifests;
+mod one_line;
 mod pki;
 mod plugin;
+mod process;
 mod report;
+mod requests;
 mod secrets;
 mod serve;
 mod session;
@@ -65,6 +68,7 @@ use crate::error::{Outcome, Usage};
 use crate::flux_log::{FluxLog, Sink};
 use crate::interrupt::Interrupt;
 use crate::log_book::LogBook;
+use crate::one_line::OneLine;
 use crate::ui::Ui;
 
 /// Blocking work that is under way when a command has ended may take this long.
@@ -172,7 +176,7 @@ fn start_logging(global: &Global, environment: &Environment, book: Option<&LogBo
     };
     let lines = match global.log_encoding {
         LogEncoding::Console => tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
+            .with_writer(|| OneLine(std::io::stderr()))
             .with_target(false)
             .with_ansi(false)
             .boxed(),

@@ -157,7 +157,7 @@ impl ManifestFiles {
             Err(error) => Loaded { problems: vec![file.unreadable(&error)], ..Loaded::default() },
         };
         let is_same = known.is_some_and(|known| known.loaded == loaded && known.stamp.is_none());
-        let is_broken = !loaded.problems.is_empty();
+        let is_broken = loaded.is_partial || !loaded.problems.is_empty();
         self.known.insert(file.path.clone(), Known { stamp, loaded, is_broken, n_absent: 0 });
         !is_same
     }

@@ -21,6 +21,8 @@ const OUR_WORDS: &[&str] = &[api::kinds::IMAGE_GROUP, api::kinds::SOURCE_GROUP];
 /// What was found in the paths that were given.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Loaded {
+    /// Whether part of the files does not parse: who knows what stands there.
+    pub(crate) is_partial: bool,
     /// Objects to create, in the order in which they were read.
     pub(crate) objects: Vec<Manifest>,
     /// How many objects of each other kind were skipped.
@@ -138,6 +140,7 @@ impl Loaded {
         self.notices.extend(other.notices);
         self.problems.extend(other.problems);
         self.encrypted.extend(other.encrypted);
+        self.is_partial |= other.is_partial;
     }
 }
 
@@ -157,6 +160,7 @@ impl Loader<'_> {
         }
         // What follows the first fault is mostly its consequence.
         if let Some(error) = faults.first() {
+            self.loaded.is_partial = true;
             self.unreadable(name, bytes, error, given);
         }
     }

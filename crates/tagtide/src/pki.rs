@@ -187,7 +187,7 @@ fn fresh(kept: Option<&Kept>, names: &[String], today: Date) -> Result<Kept> {
         (Some(authority), Some(server)) => (authority.clone(), server.clone()),
         (Some(authority), None) => (authority.clone(), issue(authority, names, today)?),
         (None, _) => {
-            let authority = new_authority(today)?;
+            let authority = new_authority(kept.map(|kept| &kept.authority), today)?;
             let server = issue(&authority, names, today)?;
             (authority, server)
         }
@@ -199,8 +199,13 @@ fn is_lasting(expires: Date, today: Date) -> bool {
     today.checked_add(REMAINING_DAYS_MIN.days()).is_ok_and(|soon| expires > soon)
 }
 
-fn new_authority(today: Date) -> Result<Certified> {
-    let key = KeyPair::generate()?;
+/// Returns an authority that lasts. It has the key of the one before: who trusts that one trusts what
+/// this one issues.
+fn new_authority(before: Option<&Certified>, today: Date) -> Result<Certified> {
+    let key = match before {
+        Some(before) => KeyPair::from_pem(&before.key)?,
+        None => KeyPair::generate()?,
+    };
     let (mut params, expires) = (authority_params(), after(today, AUTHORITY_DAYS)?);
     validity(&mut params, today, expires)?;
     let certificate = params.self_signed(&key)?;

@@ -106,7 +106,7 @@ fn has_fallback(manifest: &Manifest, credentials: &Credentials) -> bool {
     if manifest.value["kind"] == "GitRepository" {
         let url = Url::parse(&text("url")).ok();
         let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
-        return fallback.git.contains_key(host);
+        return fallback.git_credential(host).is_some();
     }
     let image = text("image").parse::<Repository>();
     image.is_ok_and(|image| fallback.keychain.lookup(image.registry(), image.path()).is_some())

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, Credentials};
 use crate::manifests::{self, Loaded, Manifest};
 use crate::report::{self, Problem};
+use crate::requests::Requests;
 use crate::secrets::Secrets;
 use crate::ui::count;
 
@@ -57,6 +58,8 @@ pub(crate) struct Doors {
     pub(crate) artifacts: Option<Artifacts>,
     /// Where events are sent to.
     pub(crate) notifier: Option<Notifier>,
+    /// What the reconcilers ask of the API is counted here.
+    pub(crate) requests: Requests,
 }
 
 impl Session {
@@ -218,14 +221,14 @@ pub(crate) fn driver(
     state: Option<&State>,
     settings: Settings,
 ) -> Result<Driver> {
-    let Doors { net, clock, registry, artifacts, notifier } = doors;
+    let Doors { net, clock, registry, artifacts, notifier, requests } = doors;
     let limits = git::Limits::default();
     let mirrors = match state {
         Some(state) => git::Mirrors::open(&state.mirrors(), net.clone(), clock.clone(), limits),
         None => git::Mirrors::temporary(net.clone(), clock.clone(), limits),
     };
     Ok(Driver::new(Context {
-        client: client(server),
+        client: kube::Client::new(requests.counting(server.router()), "default"),
         registry: registry::Client::new(net, clock.clone(), registry),
         mirrors: mirrors.context("cannot make a folder for Git mirrors")?,
         tags: state.map_or_else(TagStore::in_memory, |state| TagStore::on_disk(state.cache())),

@@ -16,6 +16,7 @@ mod end_to_end {
     mod plan;
     mod proxies;
     mod repositories;
+    mod service;
     mod state;
     mod up;
     mod verbs;

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A text in the making, one family of samples after another.
-#[derive(Default)]
-pub(super) struct Text {
+#[derive(Debug, Default)]
+pub struct Text {
     out: String,
 }
 
@@ -34,13 +34,14 @@ impl Histogram {
 }
 
 impl Text {
-    /// Begins a family: samples of one name follow.
-    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
+    /// Begins a family of a type (`counter`, `gauge`, `histogram`): samples of one name follow.
+    pub fn family(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a string cannot fail.
         let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+    /// Adds a sample of the family that was begun last; labels come in the order of their names.
+    pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
         self.out.push_str(name);
         let mut opening = '{';
         for (label, value) in labels {
@@ -54,6 +55,11 @@ impl Text {
         let _ = writeln!(self.out, " {value}");
     }
 
+    /// As [`Text::sample`], of a whole number.
+    pub fn count(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        self.sample(name, labels, to_float(value));
+    }
+
     pub(super) fn histogram(
         &mut self,
         name: &str,
@@ -62,8 +68,8 @@ impl Text {
         histogram: &Histogram,
     ) {
         let (bucket, mut below) = (format!("{name}_bucket"), 0);
-        for (index, count) in histogram.counts.iter().enumerate() {
-            below += count;
+        for index in 0..=bounds.len() {
+            below += histogram.counts.get(index).copied().unwrap_or_default();
             let bound = bounds.get(index).map_or("+Inf".to_owned(), f64::to_string);
             let labels: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
             self.sample(&bucket, &labels, to_float(below));
@@ -72,14 +78,15 @@ impl Text {
         self.sample(&format!("{name}_count"), labels, to_float(below));
     }
 
-    pub(super) fn finish(self) -> String {
+    /// Returns the text.
+    pub fn finish(self) -> String {
         self.out
     }
 }
 
-/// Counts beyond 2^53 lose their last digits, which takes longer than a machine lives.
+/// Returns a count as it is told: beyond 2^53 it loses its last digits.
 #[expect(clippy::cast_precision_loss, reason = "as every Prometheus client does")]
-pub(super) fn to_float(count: u64) -> f64 {
+pub fn to_float(count: u64) -> f64 {
     count as f64
 }
 

@@ -15,6 +15,7 @@ use crate::diff;
 use crate::error::Outcome;
 use crate::interrupt::Interrupt;
 use crate::manifests;
+use crate::requests::Requests;
 use crate::session::{Doors, Session};
 use crate::ui::Ui;
 
@@ -179,6 +180,7 @@ fn open(manifests: &Path, registry: &Registry, git: &GitHost) -> Result<Session>
         registry: registry::Options::default(),
         artifacts: None,
         notifier: None,
+        requests: Requests::default(),
     };
     Session::open(loaded, Credentials::default(), None, doors, Settings::default())
 }

@@ -14,6 +14,7 @@ use crate::error::{Outcome, Usage};
 use crate::interrupt::Interrupt;
 use crate::manifests::{self, Manifest};
 use crate::report::{self, Report};
+use crate::requests::Requests;
 use crate::session::{Doors, Session};
 use crate::ui::{Ui, count};
 
@@ -78,7 +79,7 @@ fn session(
 ) -> Result<Session> {
     let mut loaded = manifests::load(&args.paths, &args.namespace)?;
     loaded.objects.retain(keep);
-    let credentials = config::credentials(args, environment, &loaded)?;
+    let credentials = config::credentials(args, environment)?;
     Session::open(loaded, credentials, state, doors(args, environment)?, settings)
 }
 
@@ -94,6 +95,7 @@ pub(crate) fn doors(args: &Manifests, environment: &Environment) -> Result<Doors
         },
         artifacts: None,
         notifier: None,
+        requests: Requests::default(),
     })
 }
 

@@ -25,6 +25,7 @@ use crate::loader::{Loader, Look};
 use crate::log_book::LogBook;
 use crate::manifest_files::ManifestFiles;
 use crate::pki::Pki;
+use crate::requests::Requests;
 use crate::serve::{self, Certificate, Listen};
 use crate::session::{self, Doors};
 use crate::ui::{Ui, count};
@@ -36,15 +37,15 @@ const ARTIFACTS_PORT: u16 = 7480;
 /// How often certificates are looked at.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// How long events may take to be sent once the daemon stops.
-const FAREWELL: Duration = Duration::from_secs(5);
-
 /// Where the daemon is and who it is.
 struct Home {
     folder: PathBuf,
     state: State,
     listener: TcpListener,
     archives: Archives,
+    /// Where measurements and health are served beside, if anywhere, and where that is.
+    metrics: Option<(TcpListener, SocketAddr)>,
+    health: Option<(TcpListener, SocketAddr)>,
     /// Where clients of this machine reach it.
     url: String,
     pki: Pki,
@@ -67,6 +68,7 @@ struct World {
     look: Look,
     notices: Vec<String>,
     clock: Clock,
+    requests: Requests,
     /// What sends events, if they are sent anywhere.
     sending: Option<JoinHandle<()>>,
 }
@@ -84,16 +86,23 @@ pub(crate) async fn run(
     logs.keep_in(&home.state.log()?)?;
     let world = World::open(args, environment, files, &home).await?;
     tell(&home, &world, ui)?;
-    let World { server, driver, loader, clock, sending, .. } = world;
+    let World { server, driver, loader, clock, requests, sending, .. } = world;
     let (ending, mut tasks) = (CancellationToken::new(), JoinSet::new());
+    let kubeconfig = home.kubeconfig();
     let certificate = Certificate::new(home.pki.certified_key()?);
     let tls = certificate.acceptor()?;
     let driver = Arc::new(driver);
     let namespace = args.manifests.namespace.clone();
-    let beside = Endpoints { driver: Arc::clone(&driver), logs, namespace };
+    let beside = Endpoints { driver: Arc::clone(&driver), logs, requests, namespace };
+    let metrics = endpoints::only_metrics(beside.clone());
+    let health = endpoints::only_health(Arc::clone(&driver));
+    for (at, router) in [(home.metrics, metrics), (home.health, health)] {
+        if let Some((listener, _)) = at {
+            tasks.spawn(serve::serve(listener, None, router, ending.clone()));
+        }
+    }
     let router = endpoints::beside(server.router(), beside);
     let router = apiserver::require_token(router, home.pki.token().expose());
-    let kubeconfig = home.kubeconfig();
     let archives = artifact_server::router(&home.archives.folder, &home.pki.artifacts_key());
     tasks.spawn(serve::serve(home.archives.listener, None, archives, ending.clone()));
     tasks.spawn(serve::serve(home.listener, Some(tls), router, ending.clone()));
@@ -105,8 +114,8 @@ pub(crate) async fn run(
     tasks.join_all().await;
     drop(driver);
     if let Some(sending) = sending {
-        // The last news are about what was finished just now.
-        drop(tokio::time::timeout(FAREWELL, sending).await);
+        // The last news are about what was finished just now. It ends soon; a panic is logged.
+        drop(sending.await);
     }
     ui.note("stopped")?;
     Ok(Outcome::Done)
@@ -127,6 +136,8 @@ impl Home {
             state,
             listener,
             archives,
+            metrics: bind_at(args.metrics_addr).await?,
+            health: bind_at(args.health_addr).await?,
             url: format!("https://{}", near(address)),
             pki,
             notice,
@@ -161,9 +172,9 @@ impl World {
     ) -> Result<Self> {
         let settings = config::settings(&args.state)?;
         let found = files.found();
-        let credentials = config::credentials(&args.manifests, environment, &found)?;
+        let credentials = config::credentials(&args.manifests, environment)?;
         let (doors, sending) = doors(args, environment, home)?;
-        let clock = doors.clock.clone();
+        let (clock, requests) = (doors.clock.clone(), doors.requests.clone());
         let (server, damage) =
             Server::open(&home.state.objects(), clock.clone(), OnDamage::MoveAside)?;
         session::define(&server)?;
@@ -180,7 +191,7 @@ impl World {
         let fallback = Some(Arc::new(credentials.fallback));
         let driver =
             session::driver(&server, doors, Some(&home.state), Settings { fallback, ..settings })?;
-        Ok(Self { server, driver, loader, look, notices, clock, sending })
+        Ok(Self { server, driver, loader, look, notices, clock, requests, sending })
     }
 }
 
@@ -193,7 +204,8 @@ fn doors(
     let doors = run::doors(&args.manifests, environment)?;
     let notifier = args.events_addr.clone().map(|address| {
         let (net, clock) = (doors.net.clone(), doors.clock.clone());
-        let (notifier, send) = Notifier::new(net, address, &host(), clock);
+        let cache = Some(home.state.cache());
+        let (notifier, send) = Notifier::new(net, address, &host(), clock, cache);
         (notifier, tokio::spawn(send))
     });
     let (notifier, sending) = notifier.unzip();
@@ -220,10 +232,17 @@ fn tell(home: &Home, world: &World, ui: &Ui) -> Result<()> {
     }
     let (url, folder) = (&home.url, home.folder.display());
     let loaded = count(world.look.n_applied, "object");
+    let beside = |what: &str, path: &str, at: &Option<(TcpListener, SocketAddr)>| {
+        let at = at.as_ref().map(|(_, address)| near(*address));
+        at.map(|address| format!("{what}: http://{address}/{path}\n")).unwrap_or_default()
+    };
+    let metrics = beside("metrics", "metrics", &home.metrics);
+    let health = beside("health", "healthz", &home.health);
     ui.data(&format!(
         "tagtide serves {url}\n\
          state: {folder}\n\
          loaded: {loaded}\n\
+         {metrics}{health}\
          try: kubectl --kubeconfig {} get imagerepositories,imagepolicies -A\n",
         home.kubeconfig().display()
     ))
@@ -264,6 +283,13 @@ fn renew_once(
     Ok(())
 }
 
+async fn bind_at(address: Option<SocketAddr>) -> Result<Option<(TcpListener, SocketAddr)>> {
+    match address {
+        Some(address) => serve::bind(Listen::At(address)).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Returns the name of this machine, as events carry it.
 fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -279,4 +305,86 @@ fn near(address: SocketAddr) -> SocketAddr {
     };
     let ip = if address.ip().is_unspecified() { loopback } else { address.ip() };
     SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::{SignedDuration, Timestamp};
+    use kube::config::{KubeConfigOptions, Kubeconfig};
+
+    /// An API that is served with a certificate which is renewed.
+    struct Served {
+        pki: Pki,
+        certificate: Arc<Certificate>,
+        url: String,
+        folder: tempfile::TempDir,
+        _serving: JoinSet<()>,
+    }
+
+    impl Served {
+        /// Serves with an identity that is some days old.
+        async fn since(days: i64) -> Served {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (listener, address) =
+                serve::bind(Listen::Loopback { port: 0 }).await.expect("a port");
+            let (pki, _) = Pki::open(folder.path(), address.ip(), days_ago(days)).expect("made");
+            let certificate = Certificate::new(pki.certified_key().expect("a key"));
+            let server = session::server(Clock::real()).expect("our own definitions");
+            let router = apiserver::require_token(server.router(), pki.token().expose());
+            let tls = certificate.acceptor().expect("TLS");
+            let mut serving = JoinSet::new();
+            serving.spawn(serve::serve(listener, Some(tls), router, CancellationToken::new()));
+            let url = format!("https://{address}");
+            let served = Served { pki, certificate, url, folder, _serving: serving };
+            served.pki.write_kubeconfig(&served.kubeconfig(), &served.url).expect("written");
+            served
+        }
+
+        fn kubeconfig(&self) -> PathBuf {
+            self.folder.path().join("kubeconfig")
+        }
+
+        async fn client(&self) -> kube::Client {
+            let kubeconfig = Kubeconfig::read_from(self.kubeconfig()).expect("a kubeconfig");
+            let options = KubeConfigOptions::default();
+            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
+            kube::Client::try_from(config.expect("it is whole")).expect("a client")
+        }
+
+        /// Renews what is due; nobody is told of a new kubeconfig.
+        fn renew(&mut self) {
+            let aside = self.folder.path().join("new");
+            let clock = Clock::real();
+            renew_once(&mut self.pki, &self.certificate, &aside, &self.url, &clock).expect("done");
+            assert!(aside.exists(), "something was due");
+        }
+    }
+
+    fn days_ago(days: i64) -> Timestamp {
+        Timestamp::now() - SignedDuration::from_hours(24 * days)
+    }
+
+    async fn is_served(client: &kube::Client) -> bool {
+        client.list_core_api_versions().await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_renewed_while_clients_go_on() {
+        let mut served = Served::since(70).await;
+        let client = served.client().await;
+        assert!(is_served(&client).await);
+        served.renew();
+        assert!(is_served(&client).await, "a connection that stands goes on");
+        assert!(is_served(&served.client().await).await, "so does the kubeconfig");
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_outlives_the_authority_that_it_names() {
+        // The authority ends in three weeks, its first certificate years ago.
+        let mut served = Served::since(3650 - 21).await;
+        assert!(!is_served(&served.client().await).await);
+        served.renew();
+        assert!(is_served(&served.client().await).await);
+    }
 }

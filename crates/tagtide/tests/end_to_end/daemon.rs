@@ -2,6 +2,8 @@
 
 use std::{
     fs::{self, File},
+    io::{Read as _, Write as _},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -35,8 +37,15 @@ impl Desk {
     /// answers.
     #[track_caller]
     pub(crate) fn up(&self, args: &[&str]) -> Daemon<'_> {
+        self.up_with(args, &[])
+    }
+
+    /// As [`Desk::up`], with more variables in its environment.
+    #[track_caller]
+    pub(crate) fn up_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Daemon<'_> {
         let mut command = self.command(&["up", "--state", "state", "--listen", "127.0.0.1:0"]);
         let output = |name: &str| File::create(self.path(name)).expect("a file");
+        command.envs(variables.iter().copied());
         command.args(args).stdout(output("up.stdout")).stderr(output("up.stderr"));
         let child = command.spawn().expect("the binary starts");
         let mut daemon = Daemon { desk: self, state: self.path("state"), child };
@@ -97,6 +106,23 @@ impl Daemon<'_> {
         Some(serde_json::from_str(&text).expect("kubectl prints JSON"))
     }
 
+    /// Returns what follows a word of the greeting, such as `metrics: `.
+    #[track_caller]
+    pub(crate) fn greeting(&self, word: &str) -> String {
+        let text = self.text("up.stdout");
+        let found = text.lines().find_map(|line| line.strip_prefix(word));
+        found.unwrap_or_else(|| panic!("no `{word}` in {text}")).to_owned()
+    }
+
+    /// Returns the most memory it has had at a time, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("this test needs Linux");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
+        let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
+        kilobytes * 1024
+    }
+
     /// Asks the daemon to stop, and waits for its end.
     #[track_caller]
     pub(crate) fn stop(mut self) -> Ended {
@@ -136,4 +162,19 @@ impl Drop for Daemon<'_> {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Returns the body of an answer to `GET`.
+#[track_caller]
+pub(crate) fn get(url: &str) -> Vec<u8> {
+    let rest = url.strip_prefix("http://").expect("plain HTTP");
+    let (host, path) = rest.split_once('/').expect("a path");
+    let mut stream = TcpStream::connect(host).expect("somebody listens");
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it answers");
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&answer));
+    let head = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+    answer.split_off(head + 4)
 }

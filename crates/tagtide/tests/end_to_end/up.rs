@@ -2,8 +2,6 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::TcpStream,
     os::unix::fs::PermissionsExt,
     sync::{Arc, Mutex},
 };
@@ -12,7 +10,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use testkit::HttpServer;
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, get};
 use super::world::{FLEET, NEWER, RELEASE, TAGS, World};
 
 /// Where the automation of the loop writes.
@@ -179,9 +177,9 @@ fn measurements_logs_and_listings_are_served_behind_the_token() {
     for expected in [
         "gotk_reconcile_duration_seconds_count{kind=\"ImagePolicy\",name=\"testservice\",namespace=\"flux-system\"}",
         "gotk_resource_info{customresource_group=\"image.toolkit.fluxcd.io\",customresource_kind=\"ImagePolicy\",customresource_version=\"v1\",exported_namespace=\"flux-system\",name=\"testservice\",ready=\"True\",suspended=\"false\",source_name=\"testservice\"} 1",
-        "gotk_reconcile_condition{kind=\"ImageRepository\",name=\"testservice\",namespace=\"flux-system\",type=\"Ready\",status=\"True\"} 1",
+        "gotk_reconcile_condition{kind=\"ImageRepository\",name=\"testservice\",namespace=\"flux-system\",status=\"True\",type=\"Ready\"} 1",
         "controller_runtime_reconcile_total{controller=\"imagerepository\",result=\"requeue_after\"}",
-        "workqueue_depth{controller=\"imagepolicy\",name=\"imagepolicy\"} 0",
+        "workqueue_depth{controller=\"imagepolicy\",name=\"imagepolicy\",priority=\"\"} 0",
     ] {
         assert!(metrics.contains(expected), "{expected} is not in\n{metrics}");
     }
@@ -313,18 +311,4 @@ fn one_poisoned_object_among_a_thousand_harms_no_other() {
     daemon.wait_for("the commit", |_| tag_on_branch(&world, TAGS[1]));
     let ended = daemon.stop();
     assert!(ended.stderr.contains("ImagePolicy flux-system/refused"), "{}", ended.stderr);
-}
-
-/// Returns the body of an answer to `GET`.
-fn get(url: &str) -> Vec<u8> {
-    let rest = url.strip_prefix("http://").expect("plain HTTP");
-    let (host, path) = rest.split_once('/').expect("a path");
-    let mut stream = TcpStream::connect(host).expect("somebody listens");
-    let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("it answers");
-    assert!(answer.starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&answer));
-    let head = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
-    answer.split_off(head + 4)
 }
