@@ -57,3 +57,10 @@ pub(crate) fn listener() -> (tokio::net::TcpListener, std::net::SocketAddr) {
     let listener = tokio::net::TcpListener::from_std(listener).expect("the listener is ours");
     (listener, address)
 }
+
+/// Returns an address that was free a moment ago, for servers that can only be told a number.
+pub(crate) fn free_address() -> std::net::SocketAddr {
+    std::net::TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|listener| listener.local_addr())
+        .expect("loopback has free ports")
+}

@@ -4,7 +4,7 @@ mod storage;
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
     process::{Child, ChildStderr, Command, Stdio},
 };
@@ -70,7 +70,7 @@ impl DockerRegistry {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let mut log = String::new();
         for _ in 0..START_ATTEMPTS_MAX {
-            let address = free_address();
+            let address = background::free_address();
             let config = write_config(folder.path(), address, options);
             let mut child = background::spawn_process(command(&program, &config))
                 .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
@@ -147,23 +147,8 @@ impl Drop for DockerRegistry {
     }
 }
 
-/// Returns an address that was free a moment ago: the registry can only be told a number.
-fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .expect("loopback has free ports")
-}
-
 fn command(program: &Path, config: &Path) -> Command {
-    // A test that is killed cannot drop us; `setpriv` lets the kernel do it.
-    let mut command = match program::locate("setpriv") {
-        Some(setpriv) => {
-            let mut command = Command::new(setpriv);
-            command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-            command
-        }
-        None => Command::new(program),
-    };
+    let mut command = program::that_dies_with_us(program);
     command.arg("serve").arg(config);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command

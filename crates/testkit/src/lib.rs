@@ -20,6 +20,7 @@ mod forward_proxy;
 mod git_server;
 pub mod history;
 mod http_server;
+mod kube_apiserver;
 mod program;
 mod tls;
 mod world;
@@ -33,6 +34,7 @@ pub use git_server::{
 };
 pub use history::{History, Violation};
 pub use http_server::HttpServer;
+pub use kube_apiserver::KubeApiserver;
 pub use tls::{ClientCertificates, Identity, Tls};
 pub use world::World;
 

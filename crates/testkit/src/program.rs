@@ -1,6 +1,9 @@
 //! Finds the programs of the machine that tests are judged by.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// Returns where `program` is, looking through `PATH` and then the folders daemons live in.
 ///
@@ -21,6 +24,16 @@ pub(crate) fn locate(program: &str) -> Option<PathBuf> {
         .chain(["/usr/sbin", "/usr/bin", "/usr/lib/git-core"].map(PathBuf::from))
         .map(|folder| folder.join(program))
         .find(|file| is_file(file))
+}
+
+/// Returns a command that the kernel ends with us: a test that is killed cannot drop anything.
+pub(crate) fn that_dies_with_us(program: &Path) -> Command {
+    let Some(setpriv) = locate("setpriv") else {
+        return Command::new(program);
+    };
+    let mut command = Command::new(setpriv);
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
 }
 
 fn is_file(file: &Path) -> bool {

@@ -18,6 +18,15 @@ const PATCH: &str = "4";
 /// The oldest minor version of `kubectl` that the tests run against.
 const MINOR_MIN: u64 = 27;
 
+/// The programs that can be built, and the packages they are built from.
+///
+/// `etcd` is not Kubernetes' own, but its manifest names the release that it is tested with.
+const PACKAGES: [(&str, &str); 3] = [
+    ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+    ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+    ("etcd", "go.etcd.io/etcd/server/v3"),
+];
+
 /// Where the programs are put; the tests look there.
 const FOLDER: &str = "target/kube-assets";
 
@@ -50,12 +59,18 @@ pub(crate) fn build(root: &Path, programs: &[&str]) -> Result<()> {
     for program in programs {
         run::say(&format!("building {program}; the first build takes minutes"));
         let output = folder.join(program).display().to_string();
-        let package = format!("k8s.io/kubernetes/cmd/{program}");
+        let package = package(program)?;
         let flags = linker_flags();
-        let args = ["build", "-p", "2", "-trimpath", "-ldflags", &flags, "-o", &output, &package];
+        let args = ["build", "-p", "2", "-trimpath", "-ldflags", &flags, "-o", &output, package];
         run::program_in(&module, "go", &args)?;
     }
     Ok(())
+}
+
+fn package(program: &str) -> Result<&'static str> {
+    let known = PACKAGES.into_iter().find(|(name, _)| *name == program);
+    let (_, package) = known.with_context(|| format!("no package is known for {program}"))?;
+    Ok(package)
 }
 
 /// Without a version in it a server says v0.0.0, and clients refuse it.
@@ -85,18 +100,18 @@ fn write_module(module: &Path) -> Result<()> {
     let download: Value = download.parse().context("reading what go downloaded")?;
     let theirs = download["GoMod"].as_str().context("go names no manifest of Kubernetes")?;
     let theirs = std::fs::read_to_string(theirs).with_context(|| format!("reading {theirs}"))?;
-    let files = [
-        ("go.mod", manifest(&theirs)),
-        (
-            "tools.go",
-            "//go:build tools\n\npackage tools\n\nimport (\n\t_ \"k8s.io/kubernetes/cmd/kube-apiserver\"\n\t_ \"k8s.io/kubernetes/cmd/kubectl\"\n)\n".to_owned(),
-        ),
-    ];
+    let files = [("go.mod", manifest(&theirs)), ("tools.go", imports())];
     for (name, text) in files {
         let path = module.join(name);
         std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
+}
+
+/// Returns a file that imports every package, so that `go mod tidy` finds what they need.
+fn imports() -> String {
+    let lines = PACKAGES.map(|(_, package)| format!("\t_ \"{package}\"\n"));
+    format!("//go:build tools\n\npackage tools\n\nimport (\n{})\n", lines.concat())
 }
 
 /// Returns a manifest like theirs, in which what they replace by folders has a version.

@@ -32,7 +32,7 @@ enum Task {
     Tidy,
     /// Build kubectl from the sources of Kubernetes, for machines that have none or an old one
     KubeAssets {
-        /// Also build kube-apiserver, to compare with
+        /// Also build kube-apiserver and etcd, to compare with
         #[arg(long)]
         server: bool,
     },
@@ -72,7 +72,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Ci => ci(&root),
         Task::KubeAssets { server: false } => kube_assets::build(&root, &["kubectl"]),
         Task::KubeAssets { server: true } => {
-            kube_assets::build(&root, &["kubectl", "kube-apiserver"])
+            kube_assets::build(&root, &["kubectl", "kube-apiserver", "etcd"])
         }
         Task::Tidy => tidy::check(&root),
         Task::Bench { names } => run::benches(&root, &names),
