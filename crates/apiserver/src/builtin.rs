@@ -205,6 +205,7 @@ pub(crate) fn table() -> Table {
             has_generation: row.has_generation,
             columns: columns::of(row.kind),
             selectable: row.selectable.iter().map(|&field| field.to_owned()).collect(),
+            deprecation: String::new(),
             is_builtin: true,
             is_going: false,
             openapi,

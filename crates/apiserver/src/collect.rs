@@ -90,10 +90,7 @@ impl Api {
             return Err(Status::not_found(&namespaces, namespace));
         };
         if object::is_terminating(&stored.value) {
-            let why = format!(
-                "unable to create new content in namespace {namespace} because it is being terminated"
-            );
-            return Err(Status::forbidden(resource, name, &why));
+            return Err(Status::namespace_terminating(resource, name, namespace));
         }
         Ok(())
     }

@@ -15,6 +15,9 @@ use crate::{form::media_types, resource::Resource, review::REVIEWS, server::Api,
 const VERBS: [&str; 8] =
     ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
+/// What namespaces can do.
+const VERBS_ONE_BY_ONE: [&str; 7] = ["create", "delete", "get", "list", "patch", "update", "watch"];
+
 /// What a status can do.
 const STATUS_VERBS: [&str; 3] = ["get", "patch", "update"];
 
@@ -45,7 +48,7 @@ fn served(api: &Api) -> Vec<Served> {
         categories: resource.categories.clone(),
         is_namespaced: resource.is_namespaced,
         has_status: resource.has_status,
-        verbs: &VERBS,
+        verbs: if resource.goes_one_by_one() { &VERBS_ONE_BY_ONE } else { &VERBS },
     };
     let mut served: Vec<Served> = api.table.read().all().into_iter().map(of).collect();
     served.extend(REVIEWS.iter().map(|review| Served {

@@ -38,7 +38,16 @@ impl Form {
             _ => Include::Metadata,
         };
         let mut forms = media_types(accept).filter_map(|media| media.form(include));
-        forms.next().ok_or_else(Status::not_acceptable)
+        let form = forms.next().ok_or_else(Status::not_acceptable)?;
+        let included = query.text("includeObject");
+        if matches!(form, Form::Table { .. })
+            && !matches!(included, "" | "None" | "Metadata" | "Object")
+        {
+            return Err(Status::bad_request(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: {included:?}: must be 'Metadata', 'Object', 'None', or empty"
+            )));
+        }
+        Ok(form)
     }
 
     /// Returns one object.
@@ -58,10 +67,20 @@ impl Form {
     pub(crate) fn list(
         self,
         resource: &Resource,
-        metadata: Value,
-        items: Vec<Value>,
+        mut metadata: Value,
+        mut items: Vec<Value>,
         now: Timestamp,
     ) -> Value {
+        if self == Form::Whole && resource.is_builtin {
+            // The list says it for all of them.
+            for item in items.iter_mut().filter_map(Value::as_object_mut) {
+                item.remove("apiVersion");
+                item.remove("kind");
+            }
+        }
+        if self != Form::Whole && metadata["continue"] == "" {
+            metadata.as_object_mut().map(|metadata| metadata.remove("continue"));
+        }
         match self {
             Form::Whole => json!({
                 "apiVersion": resource.api_version(),
@@ -77,8 +96,9 @@ impl Form {
             }),
             Form::Table { version, include, has_head } => {
                 let columns = &resource.columns;
-                let rows =
-                    items.into_iter().map(|object| table::row(columns, object, include, now));
+                let rows = items
+                    .into_iter()
+                    .map(|object| table::row(columns, object, include, version, now));
                 let rows: Value = rows.collect();
                 let head =
                     if has_head { table::definitions(columns) } else { Value::Array(Vec::new()) };

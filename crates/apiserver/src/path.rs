@@ -1,5 +1,7 @@
 //! Paths of the API: which resource, namespace, object and subresource a request is about.
 
+use std::borrow::Cow;
+
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
@@ -44,11 +46,43 @@ impl<'a> Target<'a> {
     }
 }
 
+/// Returns a path without its escapes, `None` if one of them is none or the path is no text.
+pub(crate) fn decoded(path: &str) -> Option<Cow<'_, str>> {
+    if !path.contains('%') {
+        return Some(Cow::Borrowed(path));
+    }
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
+        // A sign would be read as part of the number.
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = &tail[2..];
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
 
-    use super::Target;
+    use super::{Target, decoded};
+
+    #[test]
+    fn escapes_are_read() {
+        assert_eq!(decoded("/a%20b%2Fc%c3%a4").as_deref(), Some("/a b/c\u{e4}"));
+        for path in ["%", "/%2", "/%zz", "/%+1", "/%ff"] {
+            assert_eq!(decoded(path), None, "{path}");
+        }
+    }
 
     #[test]
     fn paths_name_resources_objects_and_subresources() {

@@ -10,7 +10,7 @@ use crate::{
     form::Form,
     query::Query,
     resource::Resource,
-    selector::Selector,
+    selector::{Selectable, Selector},
     server::Api,
     status::{FieldError, Problem, Status},
     store::{Key, Listing},
@@ -49,7 +49,7 @@ impl Api {
         let page = self.store.list(&resource.id, &listing, select).map_err(|_| place.expired())?;
         let items: Vec<Value> =
             page.objects.iter().map(|stored| resource.present(&stored.value)).collect();
-        let mut metadata = json!({"resourceVersion": place.revision.to_string()});
+        let mut metadata = list_metadata(resource, place.revision);
         if let Some(next) = page.next {
             metadata["continue"] = Value::String(token(place.told(), &next));
             if let Some(n_more) = page.n_more {
@@ -58,6 +58,15 @@ impl Api {
         }
         Ok(form.list(resource, metadata, items, self.now()))
     }
+}
+
+/// Returns the metadata of a whole list. Those of custom resources say that they do not go on.
+pub(crate) fn list_metadata(resource: &Resource, revision: u64) -> Value {
+    let mut metadata = json!({"resourceVersion": revision.to_string()});
+    if !resource.is_builtin {
+        metadata["continue"] = json!("");
+    }
+    metadata
 }
 
 /// Where a page is in a list, and in time.
@@ -71,7 +80,10 @@ struct Place {
 impl Place {
     fn of(query: &Query, is_limited: bool, current: u64) -> Result<Place, Status> {
         check_list(query)?;
-        let asked = query.number("resourceVersion")?.unwrap_or_default();
+        let asked = query
+            .revision()
+            .map_err(|why| Status::bad_request(format!("invalid resource version: {why}")))?;
+        query.number("timeoutSeconds")?;
         if !query.text("continue").is_empty() {
             if asked > 0 {
                 let message = "specifying resource version is not allowed when using continue";
@@ -167,9 +179,9 @@ pub(crate) fn check_watch(query: &Query) -> Result<(), Status> {
         if matched != "NotOlderThan" {
             errors.push(unknown_match(matched, &["NotOlderThan"]));
         }
-        if !query.text("continue").is_empty() {
-            errors.push(forbidden("resourceVersionMatch is forbidden when continue is provided"));
-        }
+    }
+    if !query.text("continue").is_empty() {
+        errors.push(forbidden("resourceVersionMatch is forbidden when continue is provided"));
     }
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid_list(&errors)) }
 }
@@ -183,7 +195,8 @@ fn unknown_match(matched: &str, supported: &[&str]) -> FieldError {
 /// Reads the selectors of a request.
 pub(crate) fn selector(resource: &Resource, query: &Query) -> Result<Arc<Selector>, Status> {
     let (labels, fields) = (query.text("labelSelector"), query.text("fieldSelector"));
-    Selector::parse(labels, fields, &resource.selectable).map(Arc::new)
+    let selectable = Selectable { fields: &resource.selectable, is_plain: resource.is_builtin };
+    Selector::parse(labels, fields, &selectable).map(Arc::new)
 }
 
 /// What a client sends back for the next page, as Kubernetes writes it.

@@ -26,6 +26,8 @@ pub(crate) struct Resource {
     pub(crate) columns: Vec<Column>,
     /// Fields that a field selector may name.
     pub(crate) selectable: Vec<String>,
+    /// What whoever uses this version is warned with; empty for nothing.
+    pub(crate) deprecation: String,
     /// Whether it is served without a definition.
     pub(crate) is_builtin: bool,
     /// Whether its definition was asked to go: nothing new is taken.
@@ -59,6 +61,16 @@ impl Resource {
         qualify(&self.kind, &self.group)
     }
 
+    /// Returns whether its objects go one by one: those that hold others do.
+    pub(crate) fn goes_one_by_one(&self) -> bool {
+        self.is_builtin && self.kind == "Namespace"
+    }
+
+    /// Returns whether the objects of a namespace, or of the cluster, can be deleted at once.
+    pub(crate) fn has_delete_collection(&self, namespace: Option<&str>) -> bool {
+        self.is_namespaced == namespace.is_some() && !self.goes_one_by_one()
+    }
+
     /// Turns an object as it is stored into one of this version.
     pub(crate) fn present(&self, stored: &Value) -> Value {
         let mut object = stored.clone();
@@ -87,7 +99,7 @@ pub(crate) fn api_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
-fn qualify(name: &str, group: &str) -> String {
+pub(crate) fn qualify(name: &str, group: &str) -> String {
     if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }
 }
 
@@ -159,7 +171,7 @@ impl Table {
 }
 
 /// Returns how good a version is: `v2` before `v1` before `v1beta2` before `v1alpha1` before any other name.
-fn rank(version: &str) -> (u8, u64, u64) {
+pub(crate) fn rank(version: &str) -> (u8, u64, u64) {
     const NONE: (u8, u64, u64) = (0, 0, 0);
     let Some(rest) = version.strip_prefix('v') else {
         return NONE;

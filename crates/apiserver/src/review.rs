@@ -21,7 +21,7 @@ pub(crate) struct Review {
 }
 
 /// Every question.
-pub(crate) const REVIEWS: [Review; 2] = [
+pub(crate) const REVIEWS: [Review; 3] = [
     Review {
         group: "authentication.k8s.io",
         version: "v1",
@@ -38,6 +38,20 @@ pub(crate) const REVIEWS: [Review; 2] = [
         kind: "SelfSubjectAccessReview",
         status: || json!({"allowed": true}),
     },
+    Review {
+        group: "authorization.k8s.io",
+        version: "v1",
+        plural: "selfsubjectrulesreviews",
+        singular: "selfsubjectrulesreview",
+        kind: "SelfSubjectRulesReview",
+        status: || {
+            json!({
+                "incomplete": false,
+                "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
+                "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+            })
+        },
+    },
 ];
 
 impl Review {
@@ -53,7 +67,7 @@ impl Review {
         let mut answer = json!({
             "apiVersion": format!("{}/{}", self.group, self.version),
             "kind": self.kind,
-            "metadata": {"creationTimestamp": null},
+            "metadata": {},
             "status": (self.status)(),
         });
         if !question["spec"].is_null() {

@@ -13,12 +13,13 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request:
 use serde_json::{Value, json};
 
 use crate::{
-    decode, discovery,
+    decode::{self, Input},
+    discovery,
     form::Form,
     openapi,
     patch::Patch,
-    path::Target,
-    query::Query,
+    path::{self, Target},
+    query::{Query, check_dry_run},
     resource::Resource,
     review::Review,
     server::Api,
@@ -37,6 +38,9 @@ const VERSION: (&str, &str) = ("1", "35");
 /// Paths that tell whether the server lives: it does if it answers.
 const HEALTH: [&str; 3] = ["/healthz", "/livez", "/readyz"];
 
+/// The kind of the options of deletions.
+const DELETE_OPTIONS: &str = "DeleteOptions";
+
 /// Letters of the longest name of a manager.
 const MANAGER_MAX: usize = 128;
 
@@ -48,16 +52,21 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
 }
 
 async fn answer(State(api): State<Arc<Api>>, request: Request<Body>) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let is_head = parts.method == Method::HEAD;
+    if is_head {
+        parts.method = Method::GET;
+    }
     let Ok(body) = to_bytes(body, BODY_MAX).await else {
         return Status::too_large(BODY_MAX).into_response();
     };
-    durably(api, &parts, body).await.unwrap_or_else(IntoResponse::into_response)
+    let answer = durably(api, &parts, body).await.unwrap_or_else(IntoResponse::into_response);
+    if is_head { answer.map(|_| Body::empty()) } else { answer }
 }
 
 /// Serves a request, and answers when what it has written is durable.
 async fn durably(api: Arc<Api>, parts: &Parts, body: Bytes) -> Result<Response, Status> {
-    if matches!(parts.method, Method::GET | Method::HEAD) {
+    if parts.method == Method::GET {
         return serve(api, parts, body);
     }
     api.store.room().await;
@@ -82,7 +91,8 @@ fn serve(api: Arc<Api>, parts: &Parts, body: Bytes) -> Result<Response, Status> 
     {
         return answer;
     }
-    let target = Target::parse(parts.uri.path()).ok_or_else(Status::no_such_path)?;
+    let path = path::decoded(parts.uri.path()).ok_or_else(Status::no_such_path)?;
+    let target = Target::parse(&path).ok_or_else(Status::no_such_path)?;
     if let Some(review) = Review::find(target.group, target.version, target.plural) {
         if parts.method != Method::POST || target.name.is_some() {
             return Err(Status::method_not_allowed());
@@ -95,24 +105,33 @@ fn serve(api: Arc<Api>, parts: &Parts, body: Bytes) -> Result<Response, Status> 
     let part = match target.subresource {
         None => Part::Main,
         Some("status") if resource.has_status => Part::Status,
-        Some(_) => return Err(Status::no_such_path()),
+        Some(_) if resource.is_builtin => return Err(Status::no_such_path()),
+        Some(_) => return Err(Status::not_found(&resource, target.name.unwrap_or_default())),
     };
     if target.namespace.is_some() && !resource.is_namespaced {
         return Err(Status::no_such_path());
     }
+    let deprecation = resource.deprecation.clone();
     let call = Call { api, resource, query, form, headers: &parts.headers, body };
-    match target.name {
-        Some(name) => {
-            let namespace = match (call.resource.is_namespaced, target.namespace) {
-                (true, None) => return Err(Status::no_such_path()),
-                (_, namespace) => namespace.unwrap_or_default(),
-            };
-            call.object(&parts.method, (namespace.to_owned(), name.to_owned()), part)
-        }
-        None => call.collection(&parts.method, target.namespace),
-    }
+    let mut response = call.answer(&parts.method, &target, part)?;
+    // That a version goes is said before what is wrong with the object.
+    let others: Vec<HeaderValue> =
+        response.headers().get_all(header::WARNING).iter().cloned().collect();
+    response.headers_mut().remove(header::WARNING);
+    let mut response = warned(response, &[deprecation]);
+    response.headers_mut().extend(others.into_iter().map(|value| (header::WARNING, value)));
+    Ok(response)
 }
 
+/// Adds warnings to an answer; empty ones are none.
+fn warned(mut response: Response, warnings: &[String]) -> Response {
+    for warning in warnings.iter().filter(|warning| !warning.is_empty()).take(WARNINGS_MAX) {
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - {warning:?}")) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+    response
+}
 /// Answers what is about the server and not about an object.
 fn beside_resources(api: &Api, parts: &Parts) -> Option<Result<Response, Status>> {
     match parts.uri.path() {
@@ -161,6 +180,19 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
+    fn answer(self, method: &Method, target: &Target<'_>, part: Part) -> Result<Response, Status> {
+        match target.name {
+            Some(name) => {
+                let namespace = match (self.resource.is_namespaced, target.namespace) {
+                    (true, None) => return Err(Status::no_such_path()),
+                    (_, namespace) => namespace.unwrap_or_default(),
+                };
+                self.object(method, (namespace.to_owned(), name.to_owned()), part)
+            }
+            None => self.collection(method, target.namespace),
+        }
+    }
+
     fn collection(self, method: &Method, namespace: Option<&str>) -> Result<Response, Status> {
         match *method {
             Method::GET if self.query.flag("watch") => self.watch(namespace),
@@ -169,34 +201,36 @@ impl Call<'_> {
                 Ok(Json(list).into_response())
             }
             Method::POST => {
-                let input = decode::object(self.media_type(), &self.body)?;
+                let input = self.input()?;
                 let namespace = match (self.resource.is_namespaced, namespace) {
                     (true, None) => return Err(Status::method_not_allowed()),
                     (_, namespace) => namespace.unwrap_or_default(),
                 };
-                let options = self.options(input.problems)?;
+                let options = self.options(input.problems, "CreateOptions")?;
                 let written = self.api.create(&self.resource, namespace, input.object, &options)?;
                 Ok(self.show(written, StatusCode::CREATED))
             }
-            Method::DELETE => {
+            // What lives in namespaces is swept in one of them, not everywhere.
+            Method::DELETE if self.resource.has_delete_collection(namespace) => {
                 let deletion = self.deletion()?;
                 let list =
                     self.api.delete_all(&self.resource, namespace, &self.query, &deletion)?;
                 Ok(Json(list).into_response())
             }
-            _ => Err(Status::method_not_allowed()),
+            _ => Err(Status::verb_not_supported(&self.resource, verb(method))),
         }
     }
 
     fn object(self, method: &Method, key: Key, part: Part) -> Result<Response, Status> {
         match *method {
             Method::GET => {
+                self.query.revision().map_err(Status::unexplained)?;
                 let object = self.api.get(&self.resource, &key)?;
                 Ok(Json(self.formed(object)).into_response())
             }
             Method::PUT => {
-                let input = decode::object(self.media_type(), &self.body)?;
-                let options = self.options(input.problems)?;
+                let input = self.input()?;
+                let options = self.options(input.problems, "UpdateOptions")?;
                 let written =
                     self.api.update(&self.resource, &key, part, input.object, &options)?;
                 Ok(self.show(written, StatusCode::OK))
@@ -204,7 +238,7 @@ impl Call<'_> {
             Method::PATCH => {
                 let (patch, problems) =
                     Patch::parse(&self.resource, self.media_type(), &self.body)?;
-                let mut options = self.options(problems)?;
+                let mut options = self.options(problems, "PatchOptions")?;
                 if let Patch::Apply(config) = &patch {
                     // An owner must name itself.
                     options.manager = self.query.text("fieldManager").to_owned();
@@ -229,7 +263,7 @@ impl Call<'_> {
                     }
                 }
             }
-            _ => Err(Status::method_not_allowed()),
+            _ => Err(Status::verb_not_supported(&self.resource, verb(method))),
         }
     }
 
@@ -246,36 +280,47 @@ impl Call<'_> {
     }
 
     fn show(&self, written: Written, code: StatusCode) -> Response {
-        let mut response = (code, Json(self.formed(written.object))).into_response();
-        for warning in written.warnings.iter().take(WARNINGS_MAX) {
-            if let Ok(value) = HeaderValue::from_str(&format!("299 - {warning:?}")) {
-                response.headers_mut().append(header::WARNING, value);
-            }
+        let response = (code, Json(self.formed(written.object))).into_response();
+        warned(response, &written.warnings)
+    }
+
+    /// Reads the object that was sent. Only a built-in kind may be left to the path.
+    fn input(&self) -> Result<Input, Status> {
+        let input = decode::object(self.media_type(), &self.body)?;
+        if !self.resource.is_builtin && input.object.is_object() && input.object["kind"].is_null() {
+            return Err(Status::kind_missing(&self.resource.kind, &self.body));
         }
-        response
+        Ok(input)
     }
 
     fn media_type(&self) -> &str {
         media_type(self.headers)
     }
 
-    fn options(&self, problems: Vec<String>) -> Result<Options, Status> {
+    /// Returns how to write; `kind` names the options of the request in its errors.
+    fn options(&self, problems: Vec<String>, kind: &str) -> Result<Options, Status> {
         Ok(Options {
-            dry_run: self.query.dry_run()?,
-            validation: self.query.field_validation()?,
-            manager: self.manager()?,
+            dry_run: self.query.dry_run(kind)?,
+            validation: self.query.field_validation(kind)?,
+            manager: self.manager(kind)?,
             force: self.query.flag("force"),
             problems,
         })
     }
 
     /// Returns who writes: who the client says it is, or which program it is.
-    fn manager(&self) -> Result<String, Status> {
+    fn manager(&self, kind: &str) -> Result<String, Status> {
         let manager = self.query.text("fieldManager");
         if manager.chars().count() > MANAGER_MAX {
             let problem = Problem::TooLong(MANAGER_MAX as u64);
             let error = FieldError::new("fieldManager", problem);
-            return Err(Status::invalid_options("PatchOptions", &error));
+            return Err(Status::invalid_options(kind, &error));
+        }
+        if let Some((index, odd)) = manager.char_indices().find(|(_, c)| c.is_control()) {
+            let detail =
+                format!("invalid character U+{:04X} (at position {index})", u32::from(odd));
+            let error = FieldError::invalid("fieldManager", &Value::from(manager), detail);
+            return Err(Status::invalid_options(kind, &error));
         }
         if !manager.is_empty() {
             return Ok(manager.to_owned());
@@ -288,16 +333,58 @@ impl Call<'_> {
     }
 
     fn deletion(&self) -> Result<Deletion, Status> {
-        let dry_run = self.query.dry_run()?;
+        let dry_run = self.query.dry_run(DELETE_OPTIONS)?;
         if self.body.is_empty() {
+            self.query.number("gracePeriodSeconds")?;
+            check_propagation(self.query.text("propagationPolicy"), &Value::Null)?;
             return Ok(Deletion { dry_run, ..Deletion::default() });
         }
         let options = decode::object(self.media_type(), &self.body)?.object;
+        if let Some(kind) = options["kind"].as_str().filter(|kind| *kind != DELETE_OPTIONS) {
+            let version = options["apiVersion"].as_str().unwrap_or_default();
+            return Err(Status::bad_request(format!(
+                "no kind {kind:?} is registered for version {version:?}"
+            )));
+        }
+        let policy = options["propagationPolicy"].as_str().unwrap_or_default();
+        let policy = if policy.is_empty() { self.query.text("propagationPolicy") } else { policy };
+        check_propagation(policy, &options["orphanDependents"])?;
+        let stages = options["dryRun"].as_array().into_iter().flatten();
+        let stages: Vec<&str> = stages.filter_map(Value::as_str).collect();
         let condition = |field: &str| options["preconditions"][field].as_str().map(str::to_owned);
         Ok(Deletion {
-            dry_run: dry_run || options["dryRun"].as_array().is_some_and(|list| !list.is_empty()),
+            dry_run: dry_run || check_dry_run(DELETE_OPTIONS, &stages)?,
             uid: condition("uid"),
             resource_version: condition("resourceVersion"),
         })
+    }
+}
+
+/// Checks what is to become of the objects that a deleted one owns.
+fn check_propagation(policy: &str, orphans: &Value) -> Result<(), Status> {
+    let value = Value::from(policy).to_string();
+    let problem = match policy {
+        "" => return Ok(()),
+        _ if orphans.is_boolean() => {
+            let detail = "orphanDependents and deletionPropagation cannot be both set".to_owned();
+            Problem::Invalid { value, detail }
+        }
+        "Foreground" | "Background" | "Orphan" => return Ok(()),
+        _ => {
+            let supported = ["Foreground", "Background", "Orphan", "nil"];
+            Problem::NotSupported { value, supported: supported.map(str::to_owned).to_vec() }
+        }
+    };
+    Err(Status::invalid_options(DELETE_OPTIONS, &FieldError::new("propagationPolicy", problem)))
+}
+
+/// Returns what a method does, in the word of the API; what none of them does has none.
+fn verb(method: &Method) -> &'static str {
+    match *method {
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        _ => "",
     }
 }

@@ -1,5 +1,7 @@
 //! Selectors: which objects of a list or a watch are meant.
 
+mod labels;
+
 use serde_json::Value;
 
 use crate::{object, status::Status};
@@ -26,6 +28,8 @@ enum Test {
     NotIn(Vec<String>),
     Exists,
     Absent,
+    Above(i64),
+    Below(i64),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,21 +39,29 @@ struct FieldRequirement {
     equal: bool,
 }
 
+/// What a field selector may name beside name and namespace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Selectable<'a> {
+    pub(crate) fields: &'a [String],
+    /// Whether the kind is one that Kubernetes itself brings.
+    pub(crate) is_plain: bool,
+}
+
 impl Selector {
     /// Reads both selectors; `selectable` names the fields that may be asked for beside name and namespace.
     pub(crate) fn parse(
         labels: &str,
         fields: &str,
-        selectable: &[String],
+        selectable: &Selectable<'_>,
     ) -> Result<Selector, Status> {
         if labels.len() > SELECTOR_MAX || fields.len() > SELECTOR_MAX {
             return Err(Status::bad_request("the selector is too long"));
         }
-        let labels = split(labels).map(parse_label).collect::<Result<_, _>>()?;
-        let fields = fields
-            .split(',')
+        let labels = labels::parse(labels).map_err(Status::bad_request)?;
+        let fields = split(fields)
+            .into_iter()
             .filter(|part| !part.is_empty())
-            .map(|part| parse_field(part, selectable))
+            .map(|part| parse_field(&part, selectable))
             .collect::<Result<_, _>>()?;
         Ok(Selector { labels, fields })
     }
@@ -74,8 +86,11 @@ impl Requirement {
         match (&self.test, value) {
             (Test::In(values), Some(value)) => values.iter().any(|v| v == value),
             (Test::NotIn(values), Some(value)) => values.iter().all(|v| v != value),
+            (Test::Above(bound), Some(value)) => value.parse().is_ok_and(|n: i64| n > *bound),
+            (Test::Below(bound), Some(value)) => value.parse().is_ok_and(|n: i64| n < *bound),
             (Test::Exists, Some(_)) | (Test::NotIn(_) | Test::Absent, None) => true,
-            (Test::Absent, Some(_)) | (Test::In(_) | Test::Exists, None) => false,
+            (Test::Absent, Some(_))
+            | (Test::In(_) | Test::Exists | Test::Above(_) | Test::Below(_), None) => false,
         }
     }
 }
@@ -92,77 +107,63 @@ impl FieldRequirement {
     }
 }
 
-/// Splits at commas outside parentheses.
-fn split(text: &str) -> impl Iterator<Item = &str> {
-    let mut depth = 0_u32;
-    text.split(move |character| {
-        match character {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            _ => {}
+/// Splits at commas that no backslash protects, which stays for now.
+fn split(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut is_escaped = false;
+    for character in text.chars() {
+        if character == ',' && !is_escaped {
+            parts.push(String::new());
+            continue;
         }
-        character == ',' && depth == 0
-    })
-    .map(str::trim)
-    .filter(|part| !part.is_empty())
-}
-
-fn parse_label(part: &str) -> Result<Requirement, Status> {
-    let requirement = |key: &str, test| Requirement { key: key.trim().to_owned(), test };
-    let one = |value: &str| vec![value.trim().to_owned()];
-    let parsed = if let Some(key) = part.strip_prefix('!') {
-        requirement(key, Test::Absent)
-    } else if let Some((key, value)) = part.split_once("!=") {
-        requirement(key, Test::NotIn(one(value)))
-    } else if let Some((key, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
-        requirement(key, Test::In(one(value)))
-    } else if let Some((key, values)) = set(part, " notin ") {
-        requirement(key, Test::NotIn(values))
-    } else if let Some((key, values)) = set(part, " in ") {
-        requirement(key, Test::In(values))
-    } else {
-        requirement(part, Test::Exists)
-    };
-    let is_key = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
-    if parsed.key.is_empty() || !parsed.key.bytes().all(is_key) {
-        return Err(Status::bad_request(format!(
-            "unable to parse requirement: `{part}` is not of the form key, !key, key=value, key!=value, key in (a,b) or key notin (a,b)"
-        )));
+        is_escaped = character == '\\' && !is_escaped;
+        if let Some(part) = parts.last_mut() {
+            part.push(character);
+        }
     }
-    Ok(parsed)
+    parts
 }
 
-fn set<'a>(part: &'a str, operator: &str) -> Option<(&'a str, Vec<String>)> {
-    // The blank before the parenthesis may be missing.
-    let operator = operator.trim_end();
-    let (key, values) = part.split_once(operator)?;
-    let values = values.trim().strip_prefix('(')?.strip_suffix(')')?;
-    Some((key, values.split(',').map(|value| value.trim().to_owned()).collect()))
+/// Returns a value without the backslashes that protect its commas, equal signs and backslashes.
+fn unescaped(value: &str) -> String {
+    let mut characters = value.chars();
+    let mut text = String::new();
+    while let Some(character) = characters.next() {
+        text.extend(if character == '\\' { characters.next() } else { Some(character) });
+    }
+    text
 }
 
-fn parse_field(part: &str, selectable: &[String]) -> Result<FieldRequirement, Status> {
+fn parse_field(part: &str, selectable: &Selectable<'_>) -> Result<FieldRequirement, Status> {
     let (field, value, equal) = if let Some((field, value)) = part.split_once("!=") {
         (field, value, false)
     } else if let Some((field, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
         (field, value, true)
     } else {
-        let message = format!("invalid field selector: {part:?}; can't understand {part:?}");
+        let message = format!("invalid selector: '{part}'; can't understand '{part}'");
         return Err(Status::bad_request(message));
     };
     let is_known = matches!(field, "metadata.name" | "metadata.namespace")
-        || selectable.iter().any(|known| known == field);
+        || selectable.fields.iter().any(|known| known == field);
     if !is_known {
-        return Err(Status::bad_request(format!("field label not supported: {field}")));
+        let message = if selectable.is_plain && selectable.fields.is_empty() {
+            format!(
+                "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            )
+        } else {
+            format!("field label not supported: {field}")
+        };
+        return Err(Status::bad_request(message));
     }
     let path = field.split('.').map(str::to_owned).collect();
-    Ok(FieldRequirement { path, value: value.to_owned(), equal })
+    Ok(FieldRequirement { path, value: unescaped(value), equal })
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::Selector;
+    use super::{Selectable, Selector};
 
     #[test]
     fn labels_select() {
@@ -180,6 +181,10 @@ mod tests {
             ("!env", false),
             ("missing", false),
             ("a.b/c-d=1", true),
+            ("n>4", true),
+            ("n<5", false),
+            ("env>1", false),
+            ("missing<1", false),
         ] {
             check(selector, "", expected);
         }
@@ -191,23 +196,26 @@ mod tests {
         check("", "metadata.name!=a", false);
         check("", "type=Opaque", true);
         check("", "type=", false);
+        check("", r"metadata.name!=a\,b\=c", true);
     }
 
     #[test]
     fn nonsense_is_refused() {
         for (labels, fields) in [("a b", ""), ("=x", ""), ("", "spec.x=1"), ("", "metadata.name")] {
-            assert!(Selector::parse(labels, fields, &[]).is_err(), "{labels} {fields}");
+            let selectable = Selectable { fields: &[], is_plain: false };
+            assert!(Selector::parse(labels, fields, &selectable).is_err(), "{labels} {fields}");
         }
     }
 
     #[track_caller]
     fn check(labels: &str, fields: &str, expected: bool) {
-        let selector = Selector::parse(labels, fields, &["type".to_owned()]).expect("a selector");
+        let selectable = Selectable { fields: &["type".to_owned()], is_plain: false };
+        let selector = Selector::parse(labels, fields, &selectable).expect("a selector");
         let object = json!({
             "metadata": {
                 "name": "a",
                 "namespace": "n",
-                "labels": {"env": "dev", "tier": "", "a.b/c-d": "1"},
+                "labels": {"env": "dev", "tier": "", "a.b/c-d": "1", "n": "5"},
             },
             "type": "Opaque",
         });

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The namespace of what names none.
-const DEFAULT_NAMESPACE: &str = "default";
+pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 
 /// A Kubernetes API. Cheap to clone; all clones are one server.
 #[derive(Clone, Debug)]

@@ -11,6 +11,9 @@ use crate::{managed_fields::Conflict, resource::Resource};
 
 mod store;
 
+/// Bytes of an unreadable object that are shown to whoever sent it.
+const SHOWN_MAX: usize = 1024;
+
 /// An answer that is not an object: a failure, or the success of a deletion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
@@ -219,18 +222,42 @@ impl Status {
         self
     }
 
+    /// Says that nothing is known of what it is about.
+    fn about_nothing(mut self) -> Status {
+        self.details = Some(Box::default());
+        self
+    }
+
     fn about_object(self, resource: &Resource, name: &str) -> Status {
         self.about(resource.group.clone(), resource.plural.clone(), name)
     }
 
     pub(crate) fn no_such_path() -> Status {
         let message = "the server could not find the requested resource".to_owned();
-        Status::failure(StatusCode::NOT_FOUND, "NotFound", message)
+        Status::failure(StatusCode::NOT_FOUND, "NotFound", message).about_nothing()
     }
 
     pub(crate) fn method_not_allowed() -> Status {
         let message = "the server does not allow this method on the requested resource".to_owned();
+        Status::failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).about_nothing()
+    }
+
+    /// Returns the answer to a verb that objects of a definition do not know.
+    pub(crate) fn verb_not_supported(resource: &Resource, verb: &str) -> Status {
+        if resource.is_builtin {
+            return Status::method_not_allowed();
+        }
+        let what = resource.qualified();
+        let message = format!("{verb} is not supported on resources of kind {what:?}");
         Status::failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+            .about_object(resource, "")
+    }
+
+    /// Returns the answer to a name that is taken by an object that is going.
+    pub(crate) fn still_exists(resource: &Resource, name: &str) -> Status {
+        let mut status = Status::already_exists(resource, name);
+        status.message = format!("object is being deleted: {}", status.message);
+        status
     }
 
     pub(crate) fn not_found(resource: &Resource, name: &str) -> Status {
@@ -257,6 +284,20 @@ impl Status {
     pub(crate) fn invalid(resource: &Resource, name: &str, errors: &[FieldError]) -> Status {
         let (group, kind) = (resource.group.clone(), resource.kind.clone());
         Status::invalid_kind(&resource.qualified_kind(), group, kind, name, errors)
+    }
+
+    /// Returns the answer to an update that names no version: it is about the resource, not the kind.
+    pub(crate) fn invalid_update(resource: &Resource, name: &str, error: FieldError) -> Status {
+        let (group, plural) = (resource.group.clone(), resource.plural.clone());
+        Status::invalid_kind(&resource.qualified(), group, plural, name, &[error])
+    }
+
+    /// Returns the answer to an object of another kind than its resource has.
+    pub(crate) fn wrong_kind(resource: &Resource, kind: &str, name: &str) -> Status {
+        let detail = format!("must be {}", resource.kind);
+        let error = FieldError::invalid("kind", &serde_json::Value::from(kind), detail);
+        let qualified = crate::resource::qualify(kind, &resource.group);
+        Status::invalid_kind(&qualified, resource.group.clone(), kind.to_owned(), name, &[error])
     }
 
     fn invalid_kind(
@@ -345,6 +386,47 @@ impl Status {
     pub(crate) fn forbidden(resource: &Resource, name: &str, why: &str) -> Status {
         let message = format!("{} {name:?} is forbidden: {why}", resource.qualified());
         Status::failure(StatusCode::FORBIDDEN, "Forbidden", message).about_object(resource, name)
+    }
+
+    /// Returns the answer to whoever creates something in a namespace that is going.
+    pub(crate) fn namespace_terminating(
+        resource: &Resource,
+        name: &str,
+        namespace: &str,
+    ) -> Status {
+        let why = format!(
+            "unable to create new content in namespace {namespace} because it is being terminated"
+        );
+        let mut status = Status::forbidden(resource, name, &why);
+        if let Some(details) = &mut status.details {
+            details.causes = vec![Cause {
+                reason: "NamespaceTerminating",
+                message: format!("namespace {namespace} is being terminated"),
+                field: "metadata.namespace".to_owned(),
+            }];
+        }
+        status
+    }
+
+    /// Returns the answer to a deletion whose precondition does not hold.
+    pub(crate) fn precondition_failed(resource: &Resource, name: &str, why: &str) -> Status {
+        let what = resource.qualified_kind();
+        let message = format!("Operation cannot be fulfilled on {what} {name:?}: {why}");
+        Status::failure(StatusCode::CONFLICT, "Conflict", message).about(
+            resource.group.clone(),
+            resource.kind.clone(),
+            name,
+        )
+    }
+
+    /// Returns the answer to an object that does not say its kind; it shows how the object begins.
+    pub(crate) fn kind_missing(kind: &str, body: &[u8]) -> Status {
+        let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN_MAX)]);
+        let head: String = text.chars().take(30).collect();
+        let more = if head.len() < text.len() { " ..." } else { "" };
+        Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): Object 'Kind' is missing in '{text}' ({head}{more})"
+        ))
     }
 
     pub(crate) fn not_allowed(why: &str) -> Status {

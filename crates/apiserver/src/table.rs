@@ -76,6 +76,10 @@ impl Column {
         let defined = version["additionalPrinterColumns"].as_array();
         for (index, column) in defined.into_iter().flatten().enumerate().take(COLUMNS_MAX) {
             let text = |field: &str| column[field].as_str().unwrap_or_default().to_owned();
+            if !text("jsonPath").starts_with('.') {
+                problems.push((index, "must be a simple json path starting with .".to_owned()));
+                continue;
+            }
             match JsonPath::parse(&text("jsonPath")) {
                 Ok(path) => columns.push(Column {
                     name: text("name"),
@@ -137,13 +141,23 @@ pub(crate) fn definitions(columns: &[Column]) -> Value {
 }
 
 /// Returns the row of an object.
-pub(crate) fn row(columns: &[Column], object: Value, include: Include, now: Timestamp) -> Value {
+pub(crate) fn row(
+    columns: &[Column],
+    object: Value,
+    include: Include,
+    version: &str,
+    now: Timestamp,
+) -> Value {
     let cells: Vec<Value> = columns.iter().map(|column| column.cell(&object, now)).collect();
     let mut row = Map::from_iter([("cells".to_owned(), Value::Array(cells))]);
     match include {
-        Include::Nothing => {}
+        Include::Nothing => {
+            row.insert("object".to_owned(), Value::Null);
+        }
         Include::Metadata => {
-            row.insert("object".to_owned(), metadata_only(&object));
+            let mut object = metadata_only(&object);
+            object["apiVersion"] = json!(version);
+            row.insert("object".to_owned(), object);
         }
         Include::Object => {
             row.insert("object".to_owned(), object);

@@ -74,7 +74,7 @@ pub(crate) fn watch(
     let sends_initial = query.flag("sendInitialEvents");
     // Subscribed before anything is read, so that no change falls between.
     let changed = api.store.changes(&resource.id);
-    let asked = query.number("resourceVersion")?.unwrap_or_default();
+    let asked = query.revision().map_err(Status::unexplained)?;
     let current = api.store.revision();
     if asked > current {
         // A position of another server, or of an earlier life of this one.
@@ -92,7 +92,7 @@ pub(crate) fn watch(
         namespace,
         selector,
         initial,
-        marks_initial_end: sends_initial,
+        marks_initial_end: sends_initial && query.flag("allowWatchBookmarks"),
         position,
         changed,
         bookmarks: query.flag("allowWatchBookmarks"),

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use crate::{
     builtin::{self, DEFINITION_GROUP, DEFINITIONS},
     collect, definition,
+    form::Form,
     managed_fields::{self, Writer},
     object,
     patch::Patch,
     query::{FieldValidation, Query},
     read,
     resource::Resource,
-    server::Api,
+    server::{Api, DEFAULT_NAMESPACE},
     status::{FieldError, Problem, Status},
     store::{Expected, Key, Refused, Stored},
 };
@@ -21,7 +22,8 @@ use crate::{
 mod admit;
 mod metadata;
 
-pub(crate) use admit::prune;
+pub(crate) use admit::{check_uid, prune};
+pub(crate) use metadata::{key_problems, label_problems};
 
 /// Attempts of a write that names no version, before the client hears of the conflict.
 const ATTEMPTS_MAX: usize = 10;
@@ -138,12 +140,17 @@ impl Api {
         admit::validate(resource, &object, None)?;
         let key: Key = (namespace.to_owned(), object::name(&object).to_owned());
         self.admits(resource, namespace, &key.1)?;
-        if self.store.latest(&resource.id, &key).is_some() {
-            return Err(Status::already_exists(resource, &key.1));
+        if let Some(other) = self.store.latest(&resource.id, &key) {
+            return Err(if object::is_terminating(&other.value) {
+                Status::still_exists(resource, &key.1)
+            } else {
+                Status::already_exists(resource, &key.1)
+            });
         }
         self.take_status(resource, &key, &mut object);
         let empty = json!({});
         self.track(resource, &empty, &mut object, given, Part::Main, options, tracking);
+        admit::finish(resource, &mut object);
         resource.store(&mut object);
         if options.dry_run {
             return Ok(Written { object: resource.present(&object), warnings });
@@ -184,14 +191,11 @@ impl Api {
         object: Value,
         options: &Options,
     ) -> Result<Written, Status> {
-        // Custom resources are never replaced blindly.
-        if !resource.is_builtin && object::text(&object, "resourceVersion").is_empty() {
-            let detail = "must be specified for an update";
-            let problem = Problem::Invalid { value: "0".to_owned(), detail: detail.to_owned() };
-            let error = FieldError::new("metadata.resourceVersion", problem);
-            return Err(Status::invalid(resource, &key.1, &[error]));
-        }
-        self.change(resource, key, part, options, Tracking::Changes, |_| Ok(object.clone()))
+        self.change(resource, key, part, options, Tracking::Changes, |_| {
+            admit::check_names(key, &object)?;
+            check_version(resource, key, &object)?;
+            Ok(object.clone())
+        })
     }
 
     /// Replaces an object whatever its version.
@@ -233,6 +237,7 @@ impl Api {
         self.change(resource, key, part, options, Tracking::Changes, |old| {
             let mut new = old.clone();
             patch.change(resource, &key.1, &mut new)?;
+            admit::check_uid(resource, key, old, &new)?;
             Ok(new)
         })
     }
@@ -246,6 +251,10 @@ impl Api {
     ) -> Result<Deleted, Status> {
         for _ in 0..ATTEMPTS_MAX {
             let old = self.existing(resource, key)?;
+            if collect::is_namespace(resource) && key.1 == DEFAULT_NAMESPACE {
+                let why = "this namespace may not be deleted";
+                return Err(Status::forbidden(resource, &key.1, why));
+            }
             deletion.check(resource, &old)?;
             let mut object = old.value.clone();
             let has_finalizers = object::finalizers(&object).next().is_some();
@@ -294,12 +303,8 @@ impl Api {
         }
         let items: Vec<Value> =
             objects.iter().map(|stored| resource.present(&stored.value)).collect();
-        Ok(json!({
-            "apiVersion": resource.api_version(),
-            "kind": resource.list_kind,
-            "metadata": {"resourceVersion": self.store.revision().to_string()},
-            "items": items,
-        }))
+        let metadata = read::list_metadata(resource, self.store.revision());
+        Ok(Form::Whole.list(resource, metadata, items, self.now()))
     }
 
     /// Computes a new object from the old one and swaps them, again if someone was faster.
@@ -401,12 +406,14 @@ impl Api {
         let generation = object::generation(object);
         let metadata = object::metadata_mut(object);
         metadata.insert("deletionTimestamp".to_owned(), json!(self.timestamp()));
-        metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(0));
+        if !collect::is_namespace(resource) {
+            metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(0));
+        }
         if generation > 0 {
             metadata.insert("generation".to_owned(), json!(generation + 1));
         }
         if collect::is_namespace(resource) {
-            object::set_field(object, "status", Some(json!({"phase": "Terminating"})));
+            object["status"]["phase"] = json!("Terminating");
         }
     }
 
@@ -450,21 +457,39 @@ impl Api {
 impl Deletion {
     fn check(&self, resource: &Resource, old: &Stored) -> Result<(), Status> {
         let name = object::name(&old.value);
-        let conflict = |what: &str, wanted: &str, actual: &str| {
+        let conflict = |what: &str, wanted: &str, actual: &str, perhaps: &str| {
             let why = format!(
-                "the {what} in the precondition ({wanted}) does not match the {what} in record ({actual}). The object might have been deleted and then recreated"
+                "the {what} in the precondition ({wanted}) does not match the {what} in record ({actual}). The object might have been {perhaps}"
             );
-            Err(Status::conflict(resource, name, &why))
+            Err(Status::precondition_failed(resource, name, &why))
         };
         let (uid, version) = (object::uid(&old.value), old.revision.to_string());
         match (&self.uid, &self.resource_version) {
-            (Some(wanted), _) if wanted != uid => conflict("UID", wanted, uid),
+            (Some(wanted), _) if wanted != uid => {
+                conflict("UID", wanted, uid, "deleted and then recreated")
+            }
             (_, Some(wanted)) if *wanted != version => {
-                conflict("ResourceVersion", wanted, &version)
+                conflict("ResourceVersion", wanted, &version, "modified")
             }
             _ => Ok(()),
         }
     }
+}
+
+/// Checks the version that an update names. Custom resources are never replaced blindly.
+fn check_version(resource: &Resource, key: &Key, object: &Value) -> Result<(), Status> {
+    let version = object::text(object, "resourceVersion");
+    if version.is_empty() && !resource.is_builtin {
+        let detail = "must be specified for an update";
+        let problem = Problem::Invalid { value: "0".to_owned(), detail: detail.to_owned() };
+        let error = FieldError::new("metadata.resourceVersion", problem);
+        return Err(Status::invalid_update(resource, &key.1, error));
+    }
+    if !version.is_empty() && version.parse::<u64>().is_err() {
+        let message = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+        return Err(Status::unexplained(message));
+    }
+    Ok(())
 }
 
 /// Returns whether objects of a resource define others.

@@ -133,7 +133,7 @@ async fn a_stale_writer_is_refused() {
     check_error(
         widgets.replace("a", &PostParams::default(), &second).await,
         expect![[
-            r#"422 Invalid Widget.example.com "a" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update"#
+            r#"422 Invalid widgets.example.com "a" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update"#
         ]],
     );
     check_error(

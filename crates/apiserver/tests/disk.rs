@@ -188,6 +188,28 @@ async fn all_is_there_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_was_going_goes_after_a_restart() {
+    let desk = Desk::new();
+    desk.ask(Method::POST, "/api/v1/namespaces", json!({"metadata": {"name": "going"}})).await;
+    let maps = "/api/v1/namespaces/going/configmaps";
+    let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}});
+    desk.ask(Method::POST, maps, held).await;
+    desk.ask(Method::POST, maps, json!({"metadata": {"name": "free"}})).await;
+    desk.ask(Method::DELETE, "/api/v1/namespaces/going", Value::Null).await;
+    let phase = desk.get("/api/v1/namespaces/going").await["status"]["phase"].clone();
+    assert_eq!(phase, "Terminating");
+
+    let desk = desk.restart().await;
+    assert_eq!(names(&desk.get(maps).await), ["held"]);
+    let phase = desk.get("/api/v1/namespaces/going").await["status"]["phase"].clone();
+    assert_eq!(phase, "Terminating");
+    let free = json!({"metadata": {"finalizers": null}});
+    desk.ask(Method::PATCH, &format!("{maps}/held"), free).await;
+    assert_eq!(desk.get("/api/v1/namespaces/going").await["code"], 404);
+    assert!(names(&desk.get(maps).await).is_empty());
+}
+
+#[tokio::test]
 async fn a_file_has_one_server() {
     let desk = Desk::new();
     let path = desk.folder.path().join("objects.redb");

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     object,
     resource::Resource,
+    server::DEFAULT_NAMESPACE,
     status::{FieldError, Problem},
 };
 
@@ -15,8 +16,8 @@ const DATA_MAX: usize = 1 << 20;
 /// Letters of the longest key.
 const KEY_MAX: usize = 253;
 
-/// Letters of the longest name that must be a label.
-const LABEL_MAX: usize = 63;
+/// Finalizers that have no domain.
+const FINALIZERS: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
 
 /// Checks an object; `old` is the one that it replaces.
 pub(crate) fn check(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
@@ -24,8 +25,9 @@ pub(crate) fn check(resource: &Resource, object: &Value, old: Option<&Value>) ->
         return Vec::new();
     }
     let mut errors = Vec::new();
+    check_finalizers(object, &mut errors);
     match resource.kind.as_str() {
-        "Namespace" => check_label(object::name(object), &mut errors),
+        "Event" => check_event(object, &mut errors),
         "Secret" => {
             check_data(object, &["data"], old, &mut errors);
             check_secret_type(object, old, &mut errors);
@@ -36,14 +38,26 @@ pub(crate) fn check(resource: &Resource, object: &Value, old: Option<&Value>) ->
     errors
 }
 
-fn check_label(name: &str, errors: &mut Vec<FieldError>) {
-    if name.contains('.') {
-        let detail = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-        errors.push(FieldError::invalid("metadata.name", &json!(name), detail));
+/// Checks the finalizers of a kind that Kubernetes itself brings: a name without a domain is its own.
+fn check_finalizers(object: &Value, errors: &mut Vec<FieldError>) {
+    for (index, finalizer) in object::finalizers(object).enumerate() {
+        if !finalizer.contains('/') && !FINALIZERS.contains(&finalizer) {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            let field = format!("metadata.finalizers[{index}]");
+            errors.push(FieldError::invalid(field, &json!(finalizer), detail));
+        }
     }
-    if name.len() > LABEL_MAX {
-        let detail = format!("must be no more than {LABEL_MAX} characters");
-        errors.push(FieldError::invalid("metadata.name", &json!(name), detail));
+}
+
+/// Checks that an event lives where the object lives that it is about.
+fn check_event(event: &Value, errors: &mut Vec<FieldError>) {
+    let about = &event["involvedObject"]["namespace"];
+    let about = about.as_str().unwrap_or_default();
+    let own = object::namespace(event);
+    // What has no namespace itself is told of in the default one.
+    if about != own && !(about.is_empty() && own == DEFAULT_NAMESPACE) {
+        let detail = "does not match event.namespace";
+        errors.push(FieldError::invalid("involvedObject.namespace", &json!(about), detail));
     }
 }
 
@@ -62,13 +76,15 @@ fn check_data(object: &Value, fields: &[&str], old: Option<&Value>, errors: &mut
     if fields.len() > 1 {
         let repeated = object["binaryData"].as_object().into_iter().flatten();
         for (key, _) in repeated.filter(|(key, _)| object["data"].get(key.as_str()).is_some()) {
-            let detail = "duplicate of key present in data";
+            let detail = "duplicate of key present in binaryData";
             let field = format!("data[{key}]");
             errors.push(FieldError::invalid(field, &json!(key), detail));
         }
     }
     if n_bytes > DATA_MAX {
-        errors.push(FieldError::new(fields[0], Problem::TooLong(DATA_MAX as u64)));
+        // Two fields are too long together, and the API machinery names neither.
+        let field = if fields.len() > 1 { "[]" } else { fields[0] };
+        errors.push(FieldError::new(field, Problem::TooLong(DATA_MAX as u64)));
     }
     let Some(old) = old.filter(|old| old["immutable"] == true) else {
         return;

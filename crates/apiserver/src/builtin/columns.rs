@@ -23,20 +23,13 @@ pub(super) fn of(kind: &str) -> Vec<Column> {
             Column::computed("Type", "string", 0, "What the data means.", |secret, _| {
                 secret["type"].clone()
             }),
-            Column::computed("Data", "integer", 0, "Number of keys.", |secret, _| {
+            Column::computed("Data", "string", 0, "Number of keys.", |secret, _| {
                 json!(size(&secret["data"]))
             }),
         ],
-        "ConfigMap" => vec![Column::computed("Data", "integer", 0, "Number of keys.", |map, _| {
+        "ConfigMap" => vec![Column::computed("Data", "string", 0, "Number of keys.", |map, _| {
             json!(size(&map["data"]) + size(&map["binaryData"]))
         })],
-        "ServiceAccount" => vec![Column::computed(
-            "Secrets",
-            "integer",
-            0,
-            "Number of secrets that it names.",
-            |account, _| json!(account["secrets"].as_array().map_or(0, Vec::len)),
-        )],
         "Event" => return event(),
         "CustomResourceDefinition" => {
             let created = Column::computed(

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use crate::{
     managed_fields::{self, Refusal, Writer},
     object,
-    query::FieldValidation,
     resource::Resource,
     server::Api,
     status::{FieldError, Problem, Status},
@@ -36,13 +35,16 @@ impl Api {
         let options = &Options { problems: Vec::new(), ..options.clone() };
         let is_there = self.store.latest(&resource.id, key).is_some();
         let (mut written, code) = if is_there {
-            let change = |live: &Value| self.merged(resource, live, &config, part, options);
+            let change = |live: &Value| {
+                write::check_uid(resource, key, live, &config)?;
+                self.merged(resource, live, &config, part, options)
+            };
             let written = self.change(resource, key, part, options, Tracking::Given, change)?;
             (written, StatusCode::OK)
         } else if part == Part::Main {
             if !object::uid(&config).is_empty() {
                 let why = format!(
-                    "Precondition failed: UID in precondition: {}, UID in object meta: ",
+                    "uid mismatch: the provided object specified uid {}, and no existing object was found",
                     object::uid(&config)
                 );
                 return Err(Status::conflict(resource, &key.1, &why));
@@ -119,6 +121,7 @@ fn check(
     if !config["metadata"]["managedFields"].is_null() {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
+    let given = object::namespace(&config).to_owned();
     let metadata = object::metadata_mut(&mut config);
     metadata.entry("name").or_insert_with(|| json!(key.1));
     if resource.is_namespaced {
@@ -131,18 +134,16 @@ fn check(
             key.1
         )));
     }
-    let mut pruned = config.clone();
-    let warnings = write::prune(resource, &mut pruned, options)?;
-    if pruned != config && options.validation != FieldValidation::Ignore {
-        let unknown = resource.schema.as_deref().map(|schema| schema.prune(&mut config));
-        if let Some(path) = unknown.unwrap_or_default().first() {
-            return Err(Status::unexplained(format!(
-                "failed to create typed patch object ({}/{}; {expected}, Kind={}): .{path}: field not declared in schema",
-                key.0, key.1, resource.kind,
-            )));
-        }
+    // Nobody can own a field that the schema does not know, whatever validation was asked for.
+    let unknown = resource.schema.as_deref().map(|schema| schema.prune(&mut config.clone()));
+    if let Some(path) = unknown.unwrap_or_default().first() {
+        return Err(Status::unexplained(format!(
+            "failed to create typed patch object ({given}/{}; {}/{}, Kind={}): .{path}: field not declared in schema",
+            key.1, resource.group, resource.version, resource.kind,
+        )));
     }
-    Ok((pruned, warnings))
+    let warnings = write::prune(resource, &mut config, options)?;
+    Ok((config, warnings))
 }
 
 /// Keeps the annotation of an object up to date whose owner now applies by the server.

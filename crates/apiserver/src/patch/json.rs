@@ -1,6 +1,6 @@
 //! JSON patches (RFC 6902).
 
-use json_patch::{PatchOperation, jsonptr::PointerBuf};
+use json_patch::{AddOperation, PatchOperation, jsonptr::PointerBuf};
 use serde_json::Value;
 
 use crate::{resource::Resource, status::Status};
@@ -12,8 +12,12 @@ const OPERATIONS_MAX: usize = 10_000;
 const COPIES_MAX: usize = 3 << 20;
 
 pub(super) fn parse(body: &[u8]) -> Result<Vec<PatchOperation>, Status> {
-    let operations: Vec<PatchOperation> =
+    let operations: Vec<Value> =
         serde_json::from_slice(body).map_err(|error| Status::bad_request(error.to_string()))?;
+    // What cannot even be tried is as wrong as what fails.
+    let operations = operations.into_iter().map(serde_json::from_value).collect::<Result<_, _>>();
+    let operations: Vec<PatchOperation> =
+        operations.map_err(|error| Status::unprocessable(error.to_string()))?;
     if operations.len() > OPERATIONS_MAX {
         return Err(Status::too_large(OPERATIONS_MAX));
     }
@@ -34,12 +38,25 @@ pub(super) fn apply(
                 return Err(Status::too_large(COPIES_MAX));
             }
         }
-        json_patch::patch(object, std::slice::from_ref(operation)).map_err(|error| {
+        let operation = lenient(operation, object);
+        json_patch::patch(object, std::slice::from_ref(&operation)).map_err(|error| {
             let what = resource.qualified();
             Status::unprocessable(format!("cannot apply the patch to {what} {name:?}: {error}"))
         })?;
     }
     Ok(())
+}
+
+/// Returns the operation that is meant: Kubernetes lets a field be replaced that is not there.
+fn lenient(operation: &PatchOperation, object: &Value) -> PatchOperation {
+    if let PatchOperation::Replace(replace) = operation
+        && let Some((parent, _)) = replace.path.split_back()
+        && object.pointer(parent.as_str()).is_some_and(Value::is_object)
+    {
+        let (path, value) = (replace.path.clone(), replace.value.clone());
+        return PatchOperation::Add(AddOperation { path, value });
+    }
+    operation.clone()
 }
 
 fn size_at(object: &Value, pointer: &PointerBuf) -> usize {

@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::{Options, Part, is_definition, metadata};
 use crate::{
-    builtin, definition, object,
+    builtin,
+    collect::is_namespace,
+    definition, object,
     query::FieldValidation,
     resource::Resource,
     schema::Shape,
@@ -72,14 +74,13 @@ impl Api {
         } else {
             metadata.remove("namespace");
         }
-        check_metadata_types(resource, object)?;
-        metadata::check(resource, object)
+        check_metadata_types(resource, object)
     }
 
     /// Gives a new object what only the server can give.
     pub(super) fn initialise(&self, resource: &Resource, object: &mut Value) -> Result<(), Status> {
         if !object::text(object, "resourceVersion").is_empty() {
-            return Err(Status::bad_request(
+            return Err(Status::unexplained(
                 "resourceVersion should not be set on objects to be created",
             ));
         }
@@ -111,6 +112,13 @@ impl Api {
     }
 }
 
+/// Gives a new object what nobody owns. A namespace names who empties it, which is the server.
+pub(super) fn finish(resource: &Resource, object: &mut Value) {
+    if is_namespace(resource) {
+        object::set_field(object, "spec", Some(json!({"finalizers": ["kubernetes"]})));
+    }
+}
+
 /// Checks that an object is of the resource that it was sent to.
 pub(super) fn check_type(resource: &Resource, object: &Value) -> Result<(), Status> {
     if !object.is_object() {
@@ -127,6 +135,10 @@ pub(super) fn check_type(resource: &Resource, object: &Value) -> Result<(), Stat
     let differs = |actual: &Value, expected: &str| !actual.is_null() && actual != expected;
     if differs(&object["apiVersion"], &api_version) {
         return wrong("API version", &object["apiVersion"], &api_version);
+    }
+    if differs(&object["kind"], &resource.kind) && !resource.is_builtin {
+        let kind = object["kind"].as_str().unwrap_or_default();
+        return Err(Status::wrong_kind(resource, kind, object::name(object)));
     }
     if differs(&object["kind"], &resource.kind) {
         return wrong("kind", &object["kind"], &resource.kind);
@@ -173,9 +185,13 @@ pub(super) fn take_managed_fields(object: &mut Value) -> Option<Value> {
 pub(super) fn complete(resource: &Resource, object: &mut Value) -> Result<(), Status> {
     if let Some(metadata) = object.get_mut("metadata") {
         builtin::metadata().default(metadata);
+        drop_empty(metadata, &["labels", "annotations", "finalizers", "ownerReferences"]);
     }
     if let Some(schema) = &resource.schema {
         schema.default(object);
+    }
+    if resource.is_builtin {
+        drop_empty(object, &["data", "binaryData"]);
     }
     if resource.group.is_empty() && resource.kind == "Secret" {
         complete_secret(resource, object)?;
@@ -186,6 +202,21 @@ pub(super) fn complete(resource: &Resource, object: &mut Value) -> Result<(), St
     Ok(())
 }
 
+/// Removes maps and lists that hold nothing: they say the same as if they were not there.
+fn drop_empty(object: &mut Value, fields: &[&str]) {
+    let Some(object) = object.as_object_mut() else { return };
+    for &field in fields {
+        let is_empty = match object.get(field) {
+            Some(Value::Object(map)) => map.is_empty(),
+            Some(Value::Array(list)) => list.is_empty(),
+            _ => false,
+        };
+        if is_empty {
+            object.remove(field);
+        }
+    }
+}
+
 /// Checks an object against its schema and its rules.
 pub(super) fn validate(
     resource: &Resource,
@@ -193,12 +224,16 @@ pub(super) fn validate(
     old: Option<&Value>,
 ) -> Result<(), Status> {
     let name = object::name(object);
-    let mut errors = match &resource.schema {
+    let wrong = match &resource.schema {
         Some(schema) => schema.validate(object),
         None => Vec::new(),
     };
     if resource.is_builtin {
-        check_types(resource, &errors)?;
+        check_types(resource, &wrong)?;
+    }
+    let mut errors = metadata::check(resource, object);
+    errors.extend(wrong);
+    if resource.is_builtin {
         errors.extend(builtin::check(resource, object, old));
     }
     if is_definition(resource)
@@ -227,7 +262,8 @@ fn check_types(resource: &Resource, errors: &[FieldError]) -> Result<(), Status>
 fn check_metadata_types(resource: &Resource, object: &Value) -> Result<(), Status> {
     let metadata = &object["metadata"];
     let errors = builtin::metadata().validate(metadata);
-    refuse_types(resource, "ObjectMeta", Shape::Of(builtin::metadata()), &errors)
+    let owner = if resource.is_builtin { "ObjectMeta.metadata" } else { "ObjectMeta" };
+    refuse_types(resource, owner, Shape::Of(builtin::metadata()), &errors)
 }
 
 fn refuse_types(
@@ -300,6 +336,9 @@ pub(super) fn succeed(
         if resource.has_status {
             object::set_field(&mut new, "status", old.get("status").cloned());
         }
+        if is_namespace(resource) {
+            object::set_field(&mut new, "spec", old.get("spec").cloned());
+        }
     }
     object::keep(&mut new, old, "resourceVersion");
     complete(resource, &mut new)?;
@@ -311,7 +350,6 @@ pub(super) fn succeed(
         definition::refresh(&mut new);
     }
     check_metadata_types(resource, &new)?;
-    metadata::check(resource, &new)?;
     check_finalizers(resource, old, &new)?;
     validate(resource, &new, Some(old))?;
     let is_wanted_otherwise =
@@ -342,20 +380,47 @@ fn wants_otherwise(resource: &Resource, old: &Value, new: &Value) -> bool {
     changed || old.keys().any(|field| is_other(field) && !new.contains_key(field))
 }
 
-fn check_identity(resource: &Resource, key: &Key, old: &Value, new: &Value) -> Result<(), Status> {
-    let name = object::name(new);
+/// Checks that an object has the name and the namespace of the path that it was sent to.
+pub(super) fn check_names(key: &Key, new: &Value) -> Result<(), Status> {
+    let (namespace, name) = (object::namespace(new), object::name(new));
+    if name.is_empty() {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            key.1
+        )));
+    }
     if name != key.1 {
         return Err(Status::bad_request(format!(
             "the name of the object ({name}) does not match the name on the URL ({})",
             key.1
         )));
     }
-    let namespace = object::namespace(new);
     if !namespace.is_empty() && namespace != key.0 {
         return Err(Status::bad_request(
             "the namespace of the provided object does not match the namespace sent on the request",
         ));
     }
+    Ok(())
+}
+
+/// Checks that a patch leaves the identity of an object as it is.
+pub(crate) fn check_uid(
+    resource: &Resource,
+    key: &Key,
+    old: &Value,
+    new: &Value,
+) -> Result<(), Status> {
+    let uid = object::uid(new);
+    if uid.is_empty() || uid == object::uid(old) {
+        return Ok(());
+    }
+    let error = FieldError::invalid("metadata.uid", &json!(uid), "field is immutable");
+    Err(Status::invalid(resource, &key.1, &[error]))
+}
+
+fn check_identity(resource: &Resource, key: &Key, old: &Value, new: &Value) -> Result<(), Status> {
+    check_names(key, new)?;
+    let name = object::name(new);
     let (uid, old_uid) = (object::uid(new), object::uid(old));
     if !uid.is_empty() && uid != old_uid {
         let why = format!(

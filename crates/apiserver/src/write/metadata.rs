@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     object,
     resource::Resource,
-    status::{FieldError, Problem, Status},
+    status::{FieldError, Problem},
 };
 
 /// Bytes that all annotations of an object may have together.
@@ -19,12 +19,14 @@ const NAME_MAX: usize = 253;
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
+const HOST: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+
 const KEY: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 
 const LABEL: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
 /// Checks the metadata of an object; types were checked before.
-pub(super) fn check(resource: &Resource, object: &Value) -> Result<(), Status> {
+pub(super) fn check(resource: &Resource, object: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let name = object::name(object);
     if name.is_empty() {
@@ -36,7 +38,10 @@ pub(super) fn check(resource: &Resource, object: &Value) -> Result<(), Status> {
         errors.extend(problems.into_iter().map(|p| FieldError::invalid(field, &value, p)));
     };
     if !name.is_empty() {
-        wrong("metadata.name", name, subdomain_problems(name));
+        let is_namespace = resource.is_builtin && resource.kind == "Namespace";
+        let problems =
+            if is_namespace { namespace_problems(name) } else { subdomain_problems(name) };
+        wrong("metadata.name", name, problems);
     }
     for (key, value) in texts(object, "labels") {
         wrong("metadata.labels", key, key_problems(key));
@@ -55,7 +60,7 @@ pub(super) fn check(resource: &Resource, object: &Value) -> Result<(), Status> {
         errors.push(FieldError::new("metadata.annotations", problem));
     }
     check_owners(object, &mut errors);
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(resource, name, &errors)) }
+    errors
 }
 
 /// Returns the pairs of a map of texts in the metadata.
@@ -101,7 +106,7 @@ fn check_owners(object: &Value, errors: &mut Vec<FieldError>) {
 fn subdomain_problems(name: &str) -> Vec<String> {
     let mut problems = Vec::new();
     if name.len() > NAME_MAX {
-        problems.push(format!("must be no more than {NAME_MAX} bytes"));
+        problems.push(format!("must be no more than {NAME_MAX} characters"));
     }
     if !is_subdomain(name) {
         problems.push(SUBDOMAIN.to_owned());
@@ -109,8 +114,23 @@ fn subdomain_problems(name: &str) -> Vec<String> {
     problems
 }
 
+/// Returns what is wrong with the name of a namespace, which is a part of the names of hosts.
+fn namespace_problems(name: &str) -> Vec<String> {
+    if name.contains('.') {
+        return vec!["must not contain dots".to_owned()];
+    }
+    let mut problems = Vec::new();
+    if name.len() > LABEL_MAX {
+        problems.push(format!("must be no more than {LABEL_MAX} characters"));
+    }
+    if !is_subdomain(name) {
+        problems.push(HOST.to_owned());
+    }
+    problems
+}
+
 /// Returns what is wrong with the key of a label, of which the prefix is optional.
-fn key_problems(key: &str) -> Vec<String> {
+pub(crate) fn key_problems(key: &str) -> Vec<String> {
     let (prefix, name) = match key.split_once('/') {
         None => (None, key),
         Some((_, rest)) if rest.contains('/') => {
@@ -140,7 +160,8 @@ fn key_problems(key: &str) -> Vec<String> {
     problems
 }
 
-fn label_problems(value: &str) -> Vec<String> {
+/// Returns what is wrong with the value of a label.
+pub(crate) fn label_problems(value: &str) -> Vec<String> {
     let mut problems = Vec::new();
     if value.len() > LABEL_MAX {
         problems.push(format!("must be no more than {LABEL_MAX} bytes"));

@@ -28,6 +28,7 @@ fn resources_are_discovered() {
         customresourcedefinitions   crd,crds             apiextensions.k8s.io/v1       false        CustomResourceDefinition
         selfsubjectreviews                               authentication.k8s.io/v1      false        SelfSubjectReview
         selfsubjectaccessreviews                         authorization.k8s.io/v1       false        SelfSubjectAccessReview
+        selfsubjectrulesreviews                          authorization.k8s.io/v1       false        SelfSubjectRulesReview
         events                      ev                   events.k8s.io/v1              true         Event
         widgets                                          example.com/v1                true         Widget
         imagepolicies               imgpol,imagepol      image.toolkit.fluxcd.io/v1    true         ImagePolicy

@@ -163,7 +163,7 @@ fn manifests_are_applied_by_the_server() {
     );
     let unknown = WIDGET.replace("size: 3", "size: 4\n  colour: green");
     expect![[r#"
-        stderr: Error from server (BadRequest): Widget in version "v1" cannot be handled as a Widget: strict decoding error: unknown field "spec.colour"
+        stderr: Error from server: failed to create typed patch object (default/a; example.com/v1, Kind=Widget): .spec.colour: field not declared in schema
         exit code 1
     "#]].assert_eq(&apply("one", &unknown));
     // What kubectl applied before by itself is its own.
@@ -352,8 +352,8 @@ fn built_in_kinds_are_created() {
             NAME                 DATA   AGE
             configmap/settings   1      AGE
 
-            NAME                   SECRETS   AGE
-            serviceaccount/robot   0         AGE
+            NAME                   AGE
+            serviceaccount/robot   AGE
         "#]],
     );
     cluster.check(
@@ -499,6 +499,88 @@ fn a_definition_is_served_as_soon_as_it_is_applied() {
     );
     cluster.check("get gadgets", expect![[r#"
         stderr: Error from server (NotFound): Unable to list "example.com/v1, Resource=gadgets": the server could not find the requested resource
+        exit code 1
+    "#]]);
+}
+
+#[test]
+fn versions_that_go_are_warned_of_and_identities_are_told() {
+    let cluster = Cluster::start();
+    cluster.apply(include_str!("../conformance/gadgets.yaml"));
+    cluster.apply("{apiVersion: example.com/v1, kind: Gadget, metadata: {name: g}, spec: {}}");
+    cluster.check(
+        "get gadgets.v1beta1.example.com g -o name",
+        expect![[r#"
+        gadget.example.com/g
+        stderr: Warning: example.com/v1beta1 Gadget goes; use v1
+    "#]],
+    );
+    cluster.check(
+        "get gadgets.v1alpha1.example.com g -o name",
+        expect![[r#"
+        gadget.example.com/g
+        stderr: Warning: example.com/v1alpha1 Gadget is deprecated; use example.com/v1 Gadget
+    "#]],
+    );
+    cluster.check(
+        "get gd g -o name",
+        expect![[r#"
+        gadget.example.com/g
+    "#]],
+    );
+    cluster.check(
+        "auth whoami",
+        expect![[r#"
+        ATTRIBUTE   VALUE
+        Username    admin
+        Groups      [system:masters system:authenticated]
+    "#]],
+    );
+    cluster.check(
+        "auth can-i --list",
+        expect![[r#"
+        Resources   Non-Resource URLs   Resource Names   Verbs
+        *.*         []                  []               [*]
+                    [*]                 []               [*]
+    "#]],
+    );
+}
+
+#[test]
+fn objects_go_by_every_policy_and_are_waited_for() {
+    let cluster = Cluster::start();
+    for policy in ["foreground", "background", "orphan"] {
+        cluster.apply(WIDGET);
+        let deleted = cluster.run(&format!("delete widget a --cascade={policy}"));
+        assert!(deleted.starts_with("widget.example.com \"a\" deleted"), "{policy}: {deleted}");
+        assert_ne!(cluster.kubectl("get widget a").code, 0, "{policy}");
+    }
+    cluster.apply(WIDGET);
+    cluster.run("patch widget a --type=merge -p '{\"metadata\":{\"finalizers\":[\"x.io/y\"]}}'");
+    let mut waiting = cluster.start_kubectl("wait widget/a --for=delete --timeout=120s");
+    cluster.run("delete widget a --wait=false");
+    cluster.run("patch widget a --type=merge -p '{\"metadata\":{\"finalizers\":null}}'");
+    assert_eq!(waiting.wait_for("widget"), "widget.example.com/a condition met");
+    for name in ["one", "two"] {
+        cluster.run(&format!("create configmap {name}"));
+        cluster.run(&format!("label configmap {name} sweep={name}"));
+    }
+    cluster.run("delete configmaps -l sweep=one");
+    cluster.check(
+        "get configmaps -o name",
+        expect![[r#"
+        configmap/two
+    "#]],
+    );
+    cluster.run("delete configmaps --all");
+    cluster.check(
+        "get configmaps",
+        expect![[r#"
+        stderr: No resources found in default namespace.
+    "#]],
+    );
+    cluster.check("delete namespace default", expect![[r#"
+        stderr: Error from server (Forbidden): namespaces "default" is forbidden: this namespace may not be deleted
         exit code 1
     "#]]);
 }

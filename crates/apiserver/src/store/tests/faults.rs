@@ -120,12 +120,18 @@ impl Desk {
     /// Writes an object and waits until it is durable.
     async fn put(&self, name: &str, n: u64) -> Result<(), Failed> {
         let mark = self.store.mark();
-        let expected = match self.store.latest("xs", &key(name)) {
-            Some(old) => Expected::Revision(old.revision),
-            None => Expected::Absent,
-        };
         let value = json!({"n": n, "text": "x".repeat(3000)});
-        self.store.put(&"xs".into(), key(name), expected, value).expect("nobody else writes");
+        loop {
+            let expected = match self.store.latest("xs", &key(name)) {
+                Some(old) => Expected::Revision(old.revision),
+                None => Expected::Absent,
+            };
+            match self.store.put(&"xs".into(), key(name), expected, value.clone()) {
+                // A write that failed was taken back between the two.
+                Err(Refused::Conflict) => {}
+                written => break drop(written.expect("nobody else writes")),
+            }
+        }
         self.store.settled(mark).await
     }
 
