@@ -37,4 +37,4 @@ mod write;
 pub use access::require_token;
 pub use server::{LoadError, Server};
 pub use status::{Cause, Details, Status};
-pub use store::{Damage, OnDamage, OpenError, StatusKey};
+pub use store::{Damage, Door, OnDamage, OpenError, StatusKey};

@@ -1,6 +1,7 @@
 //! Structural schemas: what the objects of a definition look like.
 
 mod default;
+mod pattern;
 mod prune;
 mod shape;
 mod validate;
@@ -193,7 +194,7 @@ fn compile(schema: &Value, path: &str, depth: usize) -> Result<Schema, SchemaErr
         Some(schema) => (Some(Box::new(below("additionalProperties", schema)?)), true),
     };
     let pattern = match text(fields, "pattern") {
-        Some(pattern) => Some(Regex::new(pattern).map_err(|e| error(&e.to_string()))?),
+        Some(pattern) => Some(pattern::compile(pattern).map_err(|e| error(&e.to_string()))?),
         None => None,
     };
     let type_ = match text(fields, "type") {

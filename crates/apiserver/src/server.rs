@@ -20,7 +20,7 @@ use crate::{
     resource::{Resource, Table},
     router,
     status::Status,
-    store::{self, Damage, OnDamage, OpenError, StatusKey, Store},
+    store::{self, Damage, Door, OnDamage, OpenError, StatusKey, Store},
     write::{Options, Part, Written},
 };
 
@@ -89,10 +89,22 @@ impl Server {
             }
             (opened, OnDamage::MoveAside | OnDamage::Refuse) => (opened?, None),
         };
+        Ok((Server::on_disk(store, clock), damage))
+    }
+
+    /// As [`Server::open`], for worlds under virtual time: the file is read and written by what
+    /// `door` makes of it, and by whoever waits for a write, so that nothing depends on a thread.
+    ///
+    /// A damaged file is refused.
+    pub fn open_unthreaded(path: &Path, clock: Clock, door: Door) -> Result<Server, OpenError> {
+        Ok(Server::on_disk(Store::open_unthreaded(path, door)?, clock))
+    }
+
+    fn on_disk(store: Store, clock: Clock) -> Server {
         let server = Server::of(store, clock);
         server.api.redefine();
         server.api.resume_deletions();
-        Ok((server, damage))
+        server
     }
 
     fn of(store: Store, clock: Clock) -> Server {

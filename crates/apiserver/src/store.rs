@@ -14,7 +14,7 @@
 
 use std::{io, path::Path, sync::Arc, sync::mpsc, thread, time::Duration};
 
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -24,7 +24,7 @@ mod record;
 mod writer;
 
 pub(crate) use disk::move_aside;
-pub use disk::{Damage, OnDamage, OpenError};
+pub use disk::{Damage, Door, OnDamage, OpenError};
 pub(crate) use record::{Record, Stored};
 
 use memory::{State, Statuses};
@@ -143,12 +143,17 @@ struct Shared {
     settled: watch::Sender<u64>,
 }
 
-/// The thread that writes to the disk.
+/// Who writes to the disk.
 #[derive(Debug)]
-struct Writer {
-    /// Rings when there is something to write; gone when there will be no more.
-    bell: Option<mpsc::SyncSender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
+enum Writer {
+    /// A thread of its own.
+    Thread {
+        /// Rings when there is something to write; gone when there will be no more.
+        bell: Option<mpsc::SyncSender<()>>,
+        thread: Option<thread::JoinHandle<()>>,
+    },
+    /// Whoever waits for what was written.
+    Waiter(Mutex<disk::Disk>),
 }
 
 impl Shared {
@@ -170,7 +175,7 @@ impl Store {
     }
 
     /// Opens a store whose file is read and written by what `door` returns.
-    fn open_through(path: &Path, door: disk::Door) -> Result<Store, OpenError> {
+    fn open_through(path: &Path, door: Door) -> Result<Store, OpenError> {
         let (disk, state) = disk::Disk::open(path, door)?;
         let shared = Shared::new(state);
         let writer = writer::start(disk, Arc::clone(&shared)).map_err(|source| {
@@ -178,6 +183,13 @@ impl Store {
             OpenError::Io { path, source }
         })?;
         Ok(Store { shared, writer: Some(writer) })
+    }
+
+    /// As [`Store::open_through`], without a thread: whoever waits for a write does it.
+    pub(crate) fn open_unthreaded(path: &Path, door: Door) -> Result<Store, OpenError> {
+        let (disk, state) = disk::Disk::open(path, door)?;
+        let writer = Writer::Waiter(Mutex::new(disk));
+        Ok(Store { shared: Shared::new(state), writer: Some(writer) })
     }
 
     /// Begins a request: all that is accepted while the guard is held becomes durable together.
@@ -290,7 +302,7 @@ impl Store {
             self.shared.settled.send_replace(tip);
             return;
         };
-        if let Some(bell) = &writer.bell {
+        if let Writer::Thread { bell: Some(bell), .. } = writer {
             // A bell that has not been heard yet rings for this write too.
             let _ = bell.try_send(());
         }
@@ -344,6 +356,7 @@ impl Store {
     ///
     /// If the disk fails meanwhile, it is an error even if it was others' writes that were lost.
     pub(crate) async fn settled(&self, mark: Mark) -> Result<(), Failed> {
+        self.write();
         let tip = self.shared.state.read().tip;
         let mut settled = self.shared.settled.subscribe();
         // The sender lives as long as this store.
@@ -356,14 +369,23 @@ impl Store {
 
     /// Waits until all that was accepted is durable or has failed; tells a failure once.
     pub(crate) async fn settled_all(&self) -> Result<(), Failed> {
+        self.write();
         let tip = self.shared.state.read().tip;
         let mut settled = self.shared.settled.subscribe();
         let _ = settled.wait_for(|settled| *settled >= tip).await;
         self.shared.state.write().take_failure().map_or(Ok(()), Err)
     }
 
+    /// Writes what was accepted, if no thread does.
+    fn write(&self) {
+        if let Some(Writer::Waiter(disk)) = &self.writer {
+            writer::write(&mut disk.lock(), &self.shared);
+        }
+    }
+
     /// Waits until there is room for another write.
     pub(crate) async fn room(&self) {
+        self.write();
         let mut settled = self.shared.settled.subscribe();
         while self.shared.state.read().pending_bytes > PENDING_BYTES_MAX {
             let _ = settled.changed().await;
@@ -389,9 +411,10 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        let Some(writer) = &mut self.writer else { return };
-        writer.bell = None;
-        if let Some(thread) = writer.thread.take() {
+        self.write();
+        let Some(Writer::Thread { bell, thread }) = &mut self.writer else { return };
+        *bell = None;
+        if let Some(thread) = thread.take() {
             // What has been accepted is written still; a panic has been told by the thread.
             let _ = thread.join();
         }

@@ -49,7 +49,7 @@ const COMPACT_RATIO: u64 = 4;
 const DAMAGED_MAX: usize = 100;
 
 /// How the file is read and written; only tests have another way than the system's.
-pub(super) type Door = Arc<dyn Fn(File) -> Box<dyn StorageBackend> + Send + Sync>;
+pub type Door = Arc<dyn Fn(File) -> Box<dyn StorageBackend> + Send + Sync>;
 
 /// Why a file of objects cannot be opened.
 #[derive(Debug, thiserror::Error)]

@@ -20,7 +20,7 @@ pub(super) fn start(disk: Disk, shared: Arc<Shared>) -> io::Result<Writer> {
     let thread = thread::Builder::new()
         .name("objects".to_owned())
         .spawn(move || run(disk, &shared, &rings))?;
-    Ok(Writer { bell: Some(bell), thread: Some(thread) })
+    Ok(Writer::Thread { bell: Some(bell), thread: Some(thread) })
 }
 
 fn run(mut disk: Disk, shared: &Shared, rings: &mpsc::Receiver<()>) {
@@ -34,7 +34,7 @@ fn run(mut disk: Disk, shared: &Shared, rings: &mpsc::Receiver<()>) {
 }
 
 /// Writes what has gathered and publishes it, or lets it fail.
-fn write(disk: &mut Disk, shared: &Shared) {
+pub(super) fn write(disk: &mut Disk, shared: &Shared) {
     // Before anything is taken: it may turn out that more has to be written again.
     let ready = disk.ready().map_err(|error| Failed::new(&error));
     let (queue, tip, repair) = {
