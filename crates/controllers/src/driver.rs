@@ -15,6 +15,7 @@ use std::{
 
 use api::Kind;
 use automation::marker::Marker;
+use clock::Clock;
 use futures::{FutureExt, StreamExt};
 use git::CommitId;
 use jiff::Timestamp;
@@ -51,10 +52,10 @@ pub(crate) const FIELD_MANAGER: &str = "tagtide";
 /// Runs of one object until nothing is due. Every wake follows a change of a status, and a chain of
 /// changes is no longer than the kinds; more is a circle that somebody else keeps turning.
 const RUNS_MAX: u32 = 32;
-/// How often a status is written before the run counts as failed, and the first pause between:
-/// six seconds in all, longer than an API server takes to change its leader.
-const PATCHES_MAX: u32 = 6;
-const PATCH_PAUSE: Duration = Duration::from_millis(200);
+/// How often something is written before it counts as failed, and the first pause between: six
+/// seconds in all, longer than an API server takes to change its leader.
+const WRITES_MAX: u32 = 6;
+const WRITE_PAUSE: Duration = Duration::from_millis(200);
 /// Automations that run at a time, at least: they wait for one another's pushes more than they work,
 /// and only those that wait together share a push. It is as many as a push takes.
 const AUTOMATIONS_MIN: usize = 200;
@@ -305,8 +306,7 @@ impl Shared {
         Api::namespaced_with(self.context.client.clone(), namespace, &resource(kind))
     }
 
-    /// Merges `patch` into the status of an object and takes note of the result. What a run has
-    /// done must not be forgotten over a passing fault of the API, so it is tried a few times.
+    /// Merges `patch` into the status of an object and takes note of the result.
     pub(crate) async fn patch_status(
         &self,
         kind: Kind,
@@ -316,19 +316,9 @@ impl Shared {
         let patch = Patch::Merge(json!({"status": patch}));
         let api = self.api(kind, &key.namespace);
         let params = PatchParams::apply(FIELD_MANAGER);
-        let mut pause = PATCH_PAUSE;
-        for attempt in 1.. {
-            match api.patch_status(&key.name, &params, &patch).await {
-                Ok(object) => {
-                    self.observe(kind, object);
-                    break;
-                }
-                Err(error) if attempt == PATCHES_MAX || is_final(&error) => return Err(error),
-                Err(error) => tracing::warn!(%error, "Writing a status is tried again"),
-            }
-            self.context.clock.sleep(pause).await;
-            pause *= 2;
-        }
+        let write = || api.patch_status(&key.name, &params, &patch);
+        let object = patiently(&self.context.clock, write).await?;
+        self.observe(kind, object);
         Ok(())
     }
 
@@ -342,6 +332,7 @@ impl Shared {
     pub(crate) fn lose(&self, kind: Kind, key: &ObjectKey) {
         self.forget(kind, key);
         self.metrics.forget(kind, key);
+        self.recorder.caught_up(kind, key);
         let woken = reconcile::by_kind!(kind, K => reconcile::lose::<K>(&self.objects, key));
         self.mark(woken);
     }
@@ -464,6 +455,26 @@ async fn run(shared: Arc<Shared>, kind: Kind, key: ObjectKey) -> (Kind, ObjectKe
     });
     shared.finish(kind, &key, next);
     (kind, key)
+}
+
+/// Writes something, a few times if need be: what a run has done must not be forgotten over a
+/// passing fault of the API.
+pub(crate) async fn patiently<T, F>(clock: &Clock, write: impl Fn() -> F) -> Result<T, kube::Error>
+where
+    F: Future<Output = Result<T, kube::Error>>,
+{
+    let mut pause = WRITE_PAUSE;
+    for _ in 1..WRITES_MAX {
+        match write().await {
+            Err(error) if !is_final(&error) => {
+                tracing::warn!(%error, "Writing to the API is tried again");
+            }
+            result => return result,
+        }
+        clock.sleep(pause).await;
+        pause *= 2;
+    }
+    write().await
 }
 
 /// Returns whether asking again cannot help: the object is gone, or the API refuses what we say.

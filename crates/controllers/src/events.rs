@@ -3,7 +3,7 @@
 //! The name of an event is a hash of what it says, so the same sentence about the same object is one
 //! event with a count, also after a restart.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use api::{Kind, annotation, condition::Reason};
 use jiff::Timestamp;
@@ -18,6 +18,8 @@ use kube::{
 use parking_lot::Mutex;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+
+use crate::{context::Scope, driver, queue::ObjectKey};
 
 /// Longer messages end in an ellipsis; the same limit as a condition's.
 const MESSAGE_BYTES_MAX: usize = 32_768;
@@ -65,27 +67,44 @@ impl Level {
 #[derive(Debug, Default)]
 pub struct Recorder {
     counts: Mutex<HashMap<String, i32>>,
+    /// Events, by name, of objects whose status does not tell of them yet.
+    ahead: Mutex<HashMap<(Kind, ObjectKey), HashSet<String>>>,
 }
 
 impl Recorder {
-    /// Writes `event` about an object. An event that cannot be written is logged and lost: it must
-    /// not stop what it tells of.
-    pub async fn record(
+    /// Writes `event` about an object, ahead of its status: who is killed in between tells it once
+    /// more, and never less than once. In one process it is told once until
+    /// [`Recorder::caught_up`]. A passing fault of the API is waited for; an event that cannot be
+    /// written then is logged and lost: it must not stop what it tells of.
+    pub(crate) async fn record(
         &self,
-        client: &Client,
+        scope: &Scope<'_>,
         about: &ObjectReference,
         annotations: &BTreeMap<String, String>,
         event: &Event,
-        now: Timestamp,
     ) {
-        if let Err(error) = self.write(client, about, annotations, event, now).await {
-            tracing::warn!(reason = %event.reason, %error, "Cannot write an event");
+        let name = name_of(about, event);
+        let key = (scope.kind, scope.key.clone());
+        if self.ahead.lock().get(&key).is_some_and(|told| told.contains(&name)) {
+            return;
         }
+        let now = scope.clock.now();
+        let write = || self.write(&scope.client, &name, about, annotations, event, now);
+        match driver::patiently(&scope.clock, write).await {
+            Ok(()) => drop(self.ahead.lock().entry(key).or_default().insert(name)),
+            Err(error) => tracing::warn!(reason = %event.reason, %error, "Cannot write an event"),
+        }
+    }
+
+    /// Takes note that the status of an object tells of what was told of it, or that it is gone.
+    pub(crate) fn caught_up(&self, kind: Kind, key: &ObjectKey) {
+        self.ahead.lock().remove(&(kind, key.clone()));
     }
 
     async fn write(
         &self,
         client: &Client,
+        name: &str,
         about: &ObjectReference,
         annotations: &BTreeMap<String, String>,
         event: &Event,
@@ -93,33 +112,32 @@ impl Recorder {
     ) -> Result<(), kube::Error> {
         let namespace = about.namespace.as_deref().unwrap_or("default");
         let events: Api<ApiEvent> = Api::namespaced(client.clone(), namespace);
-        let name = name_of(about, event);
-        let known = self.counts.lock().get(&name).copied();
+        let known = self.counts.lock().get(name).copied();
         if let Some(n) = known {
-            match repeat(&events, &name, n + 1, now).await {
+            match repeat(&events, name, n + 1, now).await {
                 Ok(()) => return self.remember(name, n + 1),
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(error),
             }
         }
-        let object = object_of(&name, about, annotations, event, now);
+        let object = object_of(name, about, annotations, event, now);
         match events.create(&PostParams::default(), &object).await {
             Ok(_) => self.remember(name, 1),
-            Err(kube::Error::Api(status)) if status.code == 409 => {
-                let n = events.get(&name).await?.count.unwrap_or(1).saturating_add(1);
-                repeat(&events, &name, n, now).await?;
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
+                let n = events.get(name).await?.count.unwrap_or(1).saturating_add(1);
+                repeat(&events, name, n, now).await?;
                 self.remember(name, n)
             }
             Err(error) => Err(error),
         }
     }
 
-    fn remember(&self, name: String, n: i32) -> Result<(), kube::Error> {
+    fn remember(&self, name: &str, n: i32) -> Result<(), kube::Error> {
         let mut counts = self.counts.lock();
         if counts.len() >= COUNTS_MAX {
             counts.clear();
         }
-        counts.insert(name, n);
+        counts.insert(name.to_owned(), n);
         Ok(())
     }
 }

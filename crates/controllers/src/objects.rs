@@ -92,6 +92,13 @@ impl<K> Store<K> {
         entries.iter().map(|(key, entry)| (key.clone(), entry.object.clone())).collect()
     }
 
+    /// Returns whether this version of an object, or a newer one, is known. Whatever a watch says of
+    /// our own writes is, and need not be read again.
+    pub(crate) fn knows(&self, key: &ObjectKey, resource_version: &str) -> bool {
+        let entries = self.entries.read();
+        entries.get(key).is_some_and(|known| !is_newer(resource_version, &known.resource_version))
+    }
+
     /// Takes note of an object unless something newer is known.
     pub(crate) fn observe(
         &self,

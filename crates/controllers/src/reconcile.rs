@@ -1,6 +1,6 @@
 //! One run of one object, for all kinds alike; a kind brings only its `reconcile`.
 
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::BTreeMap, future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 use api::{
     Object, Status, annotation,
@@ -84,6 +84,9 @@ pub(crate) use by_kind;
 pub(crate) fn observe<K: Reconcile>(objects: &Objects, object: DynamicObject) -> Woken {
     let key = key_of(&object);
     let version = object.metadata.resource_version.clone().unwrap_or_default();
+    if K::store(objects).knows(&key, &version) {
+        return Woken::new();
+    }
     let decoded = serde_json::to_value(object).and_then(serde_json::from_value::<K>);
     let decoded = decoded.map(Arc::new).map_err(|error| {
         tracing::warn!(kind = %K::KIND, %key, %error, "Skipping an object that cannot be decoded");
@@ -278,25 +281,49 @@ async fn conclude<K: Reconcile>(
     let mut news: Vec<Event> = told.into_iter().map(Event::good).collect();
     news.extend(outcome::news(before, status.conditions(), &outcome, &extras));
     log(&outcome);
+    let telling = Telling::of(object, &outcome);
+    telling.record(scope, &news).await;
     if let Some(patch) = merge_patch(&written, &json!(status)) {
         scope.shared.patch_status(scope.kind, &scope.key, &patch).await?;
     }
-    let about = reference_to(object);
-    let mut annotations = events::inherited(object.meta().annotations.as_ref());
-    for event in &news {
+    scope.shared.recorder.caught_up(scope.kind, &scope.key);
+    telling.notify(scope, &news);
+    scope.shared.settle(&scope.key, settled);
+    Ok(conclusion.next)
+}
+
+/// How news of an object are told.
+struct Telling {
+    about: ObjectReference,
+    annotations: BTreeMap<String, String>,
+}
+
+impl Telling {
+    fn of<K: Reconcile>(object: &K, outcome: &Result<Success, Failure>) -> Telling {
+        let mut annotations = events::inherited(object.meta().annotations.as_ref());
         // What an object says of itself wins over what its run says.
         for (name, value) in outcome.iter().flat_map(|success| &success.annotations) {
             annotations.entry(name.clone()).or_insert_with(|| value.clone());
         }
-        let now = scope.clock.now();
-        if let Some(notifier) = &scope.notifier {
-            notifier.notify(K::KIND, &about, &annotations, event, now);
-        }
-        let recorder = &scope.shared.recorder;
-        recorder.record(&scope.client, &about, &annotations, event, now).await;
+        Telling { about: reference_to(object), annotations }
     }
-    scope.shared.settle(&scope.key, settled);
-    Ok(conclusion.next)
+
+    /// Tells the API.
+    async fn record(&self, scope: &Scope<'_>, news: &[Event]) {
+        let recorder = &scope.shared.recorder;
+        for event in news {
+            recorder.record(scope, &self.about, &self.annotations, event).await;
+        }
+    }
+
+    /// Tells whoever else wants to hear of it.
+    fn notify(&self, scope: &Scope<'_>, news: &[Event]) {
+        let Some(notifier) = &scope.notifier else { return };
+        for event in news {
+            let now = scope.clock.now();
+            notifier.notify(scope.kind, &self.about, &self.annotations, event, now);
+        }
+    }
 }
 
 fn log(outcome: &Result<Success, Failure>) {
