@@ -5,6 +5,7 @@ mod kinds {
     mod artifacts;
     mod credentials;
     mod driver;
+    mod environments;
     mod failures;
     mod full_disks;
     mod held;

@@ -7,8 +7,10 @@
 //! `cargo xtask simulate` sets both.
 
 mod simulate {
+    mod ending;
     mod judge;
     mod life;
+    mod objects;
     mod plan;
     mod random;
     mod wire;

@@ -16,6 +16,7 @@
 mod background;
 mod docker_registry;
 mod fault_proxy;
+mod forgetful;
 mod forward_proxy;
 mod git_server;
 pub mod history;
@@ -27,6 +28,7 @@ mod world;
 
 pub use docker_registry::{DockerRegistry, DockerRegistryOptions, RegistryAccess};
 pub use fault_proxy::{Direction, Fault, FaultProxy, Seen, Traffic};
+pub use forgetful::{ForgetfulFile, Power};
 pub use forward_proxy::{ForwardProxy, ProxyAccess, ProxyProtocol};
 pub use git_server::{
     Change, FileMode, GitAccess, GitRequest, GitServer, GitServerOptions, GitTraffic, Repositories,

@@ -1,12 +1,26 @@
 //! Everything outside a controller, in memory and on one clock.
 
-use apiserver::Server;
+use std::{
+    path::Path,
+    sync::{Arc, LazyLock},
+};
+
+use apiserver::{OpenError, Server};
 use clock::Clock;
 use sandbox::{GitHost, Registry, RegistryOptions, Signature};
+use serde_json::Value;
 use url::Url;
+
+use crate::{ForgetfulFile, Power};
 
 /// When every world begins.
 const START: &str = "2030-01-01T00:00:00Z";
+
+/// Our definitions, read once for all worlds.
+static DEFINITIONS: LazyLock<Vec<Value>> = LazyLock::new(|| {
+    let documents = api::crds().into_iter().flat_map(|text| yaml::documents(text.as_bytes()));
+    documents.map(|document| document.expect("our definitions are YAML").value).collect()
+});
 
 /// A Kubernetes API with our kinds, a registry, a Git host and a clock, without a socket between
 /// them.
@@ -39,9 +53,7 @@ impl World {
         let git_host = GitHost::new();
         let clock = Clock::starting_at(START.parse().expect("the constant is a time"));
         let apiserver = Server::in_memory(clock.clone());
-        for definition in api::crds() {
-            apiserver.install_yaml(definition).expect("our definitions are valid");
-        }
+        install(&apiserver);
         World {
             clock,
             apiserver,
@@ -49,6 +61,19 @@ impl World {
             registry,
             git_host,
         }
+    }
+
+    /// Puts in the place of the API one whose objects are in a file that the power of a machine
+    /// keeps; it has the four kinds, and what was in the file.
+    pub fn open_objects(&mut self, path: &Path, power: &Power) -> Result<(), OpenError> {
+        let power = power.clone();
+        let door: apiserver::Door = Arc::new(move |file| {
+            let file = ForgetfulFile::new(file, power.clone()).expect("a file can be read");
+            Box::new(file)
+        });
+        self.apiserver = Server::open_unthreaded(path, self.clock.clone(), door)?;
+        install(&self.apiserver);
+        Ok(())
     }
 
     /// Returns a client of the API server.
@@ -95,6 +120,12 @@ impl World {
             email: "human@example.com".to_owned(),
             seconds: self.clock.now().as_second(),
         }
+    }
+}
+
+fn install(apiserver: &Server) {
+    for definition in &*DEFINITIONS {
+        apiserver.install_crd(definition).expect("our definitions are valid");
     }
 }
 

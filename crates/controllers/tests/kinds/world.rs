@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) writes: Arc<Mutex<Vec<String>>>,
     pub(crate) before_push: Pushes,
+    /// The requests to the Git host so far, as `METHOD path`.
+    pub(crate) git_requests: Arc<Mutex<Vec<String>>>,
     /// How many of the next writes of a status the API answers with an error.
     pub(crate) faults: Arc<AtomicUsize>,
     /// Where archives of sources are stored, and what holds the folder.
@@ -65,6 +67,7 @@ impl World {
             clock,
             writes: Arc::default(),
             before_push: Arc::default(),
+            git_requests: Arc::default(),
             faults: Arc::default(),
             artifacts: None,
             unwritable: Arc::default(),
@@ -106,7 +109,8 @@ impl World {
     pub(crate) fn driver(&self, settings: Settings) -> Driver {
         let pushes = Arc::clone(&self.before_push);
         let servers = sandbox::router(&self.registry, &self.git)
-            .layer(middleware::from_fn_with_state(pushes, interfere));
+            .layer(middleware::from_fn_with_state(pushes, interfere))
+            .layer(middleware::from_fn_with_state(Arc::clone(&self.git_requests), record_git));
         let wire = net::Client::with_service(servers);
         let options = registry::Options::default();
         let limits = git::Limits::default();
@@ -262,6 +266,16 @@ async fn interfere(State(pushes): State<Pushes>, request: Request, next: Next) -
         if let Some(act) = act {
             act();
         }
+    }
+    next.run(request).await
+}
+
+type Requests = Arc<Mutex<Vec<String>>>;
+
+async fn record_git(State(seen): State<Requests>, request: Request, next: Next) -> Response {
+    if let Some((_, action)) = request.uri().path().split_once(".git/") {
+        let line = format!("{} {action}", request.method());
+        seen.lock().expect("no test panics with it").push(line);
     }
     next.run(request).await
 }

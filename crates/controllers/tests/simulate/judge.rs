@@ -9,7 +9,8 @@ use serde_json::Value;
 use testkit::history::{Evidence, History, Hosted};
 
 use super::{
-    life::{BOT, FLEET, Life, image_name, path, text},
+    life::{BOT, FLEET, Life, text},
+    objects::{image_name, path},
     plan::Scheme,
 };
 
@@ -96,6 +97,32 @@ impl Judge {
         Ok(())
     }
 
+    /// What was done is told once at least: every choice that stands, and every push by a process
+    /// that keeps what it had in hand.
+    pub(super) async fn told(&self, life: &Life<'_>) -> Result<(), String> {
+        let events = events(life).await;
+        for image in 0..self.policies.len() {
+            let tag = self.winner(image, life.world.registry.tags(&image_name(image)));
+            let name = image_name(image);
+            let sentence = format!("Latest image tag for registry.test/{name} resolved to {tag}");
+            let is_it = |(about, text): &(String, String)| {
+                *about == format!("ImagePolicy/{name}")
+                    && text.strip_prefix(&sentence).is_some_and(|rest| !rest.starts_with(is_word))
+            };
+            if !events.iter().any(is_it) {
+                return Err(format!("nobody was told that {name} chose {tag}"));
+            }
+        }
+        let repository = Hosted { host: &life.world.git_host, name: FLEET };
+        for commit in pushed(&repository).iter().filter(|_| life.plan.keeps_all()) {
+            let sentence = format!("pushed commit '{}'", &commit[..7]);
+            if !events.iter().any(|(_, text)| text.starts_with(&sentence)) {
+                return Err(format!("nobody was told of the commit {commit}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Returns everything that a policy may have chosen from some listing.
     fn chosen(&self, life: &Life<'_>) -> History {
         let mut history = History::of_bot(BOT);
@@ -154,6 +181,31 @@ impl Judge {
     }
 }
 
+/// Returns the tips that the process gave to branches.
+fn pushed(repository: &Hosted<'_>) -> Vec<String> {
+    let tips = repository.moves().into_iter().filter_map(|step| step.new);
+    tips.filter(|tip| repository.commit(tip).author == BOT).collect()
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
+}
+
+/// Returns what was told, and of whom.
+async fn events(life: &Life<'_>) -> Vec<(String, String)> {
+    use k8s_openapi::api::core::v1::Event;
+    let events: kube::Api<Event> = kube::Api::namespaced(life.world.kube(), "sim");
+    let events = events.list(&kube::api::ListParams::default()).await.expect("the API is there");
+    let line = |event: Event| {
+        let about = event.involved_object;
+        let about =
+            format!("{}/{}", about.kind.unwrap_or_default(), about.name.unwrap_or_default());
+        (about, event.message.unwrap_or_default())
+    };
+    let taken = life.wire.trouble().told.clone();
+    events.items.into_iter().chain(taken).map(line).collect()
+}
+
 fn policy(scheme: Scheme) -> Policy {
     let spec = format!("{{imageRepositoryRef: {{name: x}}, {}}}", scheme.spec());
     let document = yaml::documents(spec.as_bytes()).remove(0);
@@ -163,7 +215,7 @@ fn policy(scheme: Scheme) -> Policy {
     Policy::new(&spec.policy, spec.filter_tags.as_ref()).expect("it is valid")
 }
 
-fn objects(life: &Life<'_>) -> Vec<(api::Kind, String)> {
+pub(super) fn objects(life: &Life<'_>) -> Vec<(api::Kind, String)> {
     let mut objects = vec![(api::Kind::GitRepository, FLEET.to_owned())];
     for image in 0..life.plan.policies.len() {
         objects.push((api::Kind::ImageRepository, image_name(image)));
@@ -174,7 +226,7 @@ fn objects(life: &Life<'_>) -> Vec<(api::Kind, String)> {
     objects
 }
 
-async fn get(life: &Life<'_>, kind: api::Kind, name: &str) -> Value {
+pub(super) async fn get(life: &Life<'_>, kind: api::Kind, name: &str) -> Value {
     let names = kind.names();
     let resource = ApiResource {
         group: names.group.to_owned(),
@@ -190,7 +242,7 @@ async fn get(life: &Life<'_>, kind: api::Kind, name: &str) -> Value {
 }
 
 /// Returns the tags that the two markers of a file hold.
-fn values(file: &str) -> Vec<&str> {
+pub(super) fn values(file: &str) -> Vec<&str> {
     let marked = file.lines().filter(|line| line.contains("$imagepolicy"));
     marked
         .filter_map(|line| line.split(" #").next())

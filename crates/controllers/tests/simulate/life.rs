@@ -8,14 +8,18 @@ use std::{
 
 use bytes::Bytes;
 use controllers::{Context, Driver, Settings, tags::TagStore};
+use redb::Database;
 use sandbox::{GitHost, Signature};
-use testkit::World;
+use tempfile::TempDir;
+use testkit::{ForgetfulFile, World};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    ending::Ending,
     judge::Judge,
-    plan::{Action, Edit, Plan, Scheme, TROUBLE, Target},
+    objects::{file, image_name, manifests, own_branch, path, rank_of},
+    plan::{Action, Edit, Home, Plan, Target, WatchFault},
     wire::{Trouble, Wire},
 };
 
@@ -23,11 +27,9 @@ use super::{
 pub(super) const FLEET: &str = "fleet";
 /// The author's name in the commits of the process.
 pub(super) const BOT: &str = "Bot";
-/// What every marker holds in the beginning.
-pub(super) const INITIAL: &str = "init";
 /// For how long all is well before the branches must hold what the policies choose: pauses after
-/// failures and the confirmation of a removal end within it.
-const SETTLING: Duration = Duration::from_secs(15 * 60);
+/// failures (a quarter of an hour at most) and the confirmation of a removal end within it.
+const SETTLING: Duration = Duration::from_secs(18 * 60);
 /// The interval of all objects.
 pub(super) const INTERVAL: Duration = Duration::from_secs(60);
 
@@ -36,7 +38,8 @@ pub(super) struct Life<'a> {
     pub(super) plan: &'a Plan,
     pub(super) world: World,
     pub(super) wire: Wire,
-    tags: TagStore,
+    /// Where the machine of the process keeps its files.
+    folder: TempDir,
     keeps: bool,
     process: Option<Process>,
     n_notes: usize,
@@ -44,6 +47,8 @@ pub(super) struct Life<'a> {
     pub(super) states: Vec<(usize, BTreeSet<String>)>,
     /// What was deleted at some time.
     pub(super) deleted: BTreeSet<(usize, String)>,
+    /// When all scans were last asked for.
+    pub(super) requested: Option<String>,
 }
 
 struct Process {
@@ -51,34 +56,33 @@ struct Process {
     stop: CancellationToken,
 }
 
+/// Lives a life, and the same one without anything that goes wrong if the process dies in it.
 pub(super) async fn live(plan: &Plan) -> Result<(), String> {
-    let mut life = Life::begin(plan);
-    let start = Instant::now();
-    life.start();
-    for (at, action) in &plan.actions {
-        life.run_until(start + *at).await;
-        life.act(action).await;
-    }
-    life.run_until(start + TROUBLE).await;
-    {
-        let mut trouble = life.wire.trouble();
-        *trouble = Trouble { halves: std::mem::take(&mut trouble.halves), ..Trouble::default() };
-    }
+    let mut life = Life::begin(plan).await?;
     let judge = Judge::of(&life);
-    life.settle(&judge).await?;
-    // What a run has just done is still to be told.
-    life.run_until(Instant::now() + Duration::from_secs(1)).await;
+    life.through(&judge).await?;
     let before = life.references();
     life.wire.trouble().n_statuses = 0;
     life.wire.trouble().events.clear();
-    life.run_until(Instant::now() + INTERVAL * plan.rest).await;
+    life.run_until(Instant::now() + INTERVAL * plan.rest).await?;
     life.end().await;
     judge.rest(&life, &before)?;
-    judge.history(&life)
+    judge.history(&life)?;
+    judge.told(&life).await?;
+    if !plan.has_deaths() {
+        return Ok(());
+    }
+    let ending = Ending::of(&life, plan.keeps_all()).await;
+    drop(life);
+    let calm = plan.calm();
+    let mut life = Life::begin(&calm).await?;
+    life.through(&Judge::of(&life)).await.map_err(|why| format!("without a fault: {why}"))?;
+    life.end().await;
+    ending.compare(&Ending::of(&life, plan.keeps_all()).await)
 }
 
 impl<'a> Life<'a> {
-    fn begin(plan: &'a Plan) -> Life<'a> {
+    async fn begin(plan: &'a Plan) -> Result<Life<'a>, String> {
         let world = World::new();
         let files: Vec<(String, String)> = (0..plan.automations.len())
             .flat_map(|env| {
@@ -90,27 +94,75 @@ impl<'a> Life<'a> {
             plan,
             world,
             wire: Wire::default(),
-            tags: TagStore::in_memory(),
+            folder: tempfile::tempdir().map_err(|error| error.to_string())?,
             keeps: true,
             process: None,
             n_notes: 0,
             states: Vec::new(),
             deleted: BTreeSet::new(),
+            requested: None,
         };
         for image in 0..plan.policies.len() {
             life.world.registry.push(&image_name(image), "latest");
             life.push(image, 1);
         }
+        life.open_objects()?;
         for document in yaml::documents(manifests(plan).as_bytes()) {
             let document = document.expect("the manifests parse");
             life.world.apiserver.load(&document.value).expect("the API accepts the manifests");
         }
-        life
+        life.world.apiserver.flush().await.map_err(|error| error.to_string())?;
+        Ok(life)
+    }
+
+    /// Lives until everything is as it must be in the end.
+    async fn through(&mut self, judge: &Judge) -> Result<(), String> {
+        let start = Instant::now();
+        self.start()?;
+        for (at, action) in &self.plan.actions {
+            self.run_until(start + *at).await?;
+            self.act(action).await?;
+        }
+        self.run_until(start + self.plan.trouble).await?;
+        {
+            let mut trouble = self.wire.trouble();
+            let halves = std::mem::take(&mut trouble.halves);
+            let told = std::mem::take(&mut trouble.told);
+            *trouble = Trouble { halves, told, ..Trouble::default() };
+        }
+        self.settle(judge).await?;
+        // What a run has just done is still to be told, and everyone to look once more.
+        self.run_until(Instant::now() + INTERVAL + Duration::from_secs(1)).await
+    }
+
+    /// Opens the objects of a process that has them in a file.
+    fn open_objects(&mut self) -> Result<(), String> {
+        if self.plan.home == Home::Cluster {
+            return Ok(());
+        }
+        let path = self.folder.path().join("objects.redb");
+        let opened = self.world.open_objects(&path, &self.wire.power);
+        opened.map_err(|error| format!("the objects cannot be opened again: {error}"))
+    }
+
+    /// Opens what outlives a process beside its objects.
+    fn open_cache(&self) -> Result<Arc<Database>, String> {
+        let path = self.folder.path().join("cache.redb");
+        if !self.keeps && path.exists() {
+            std::fs::remove_file(&path).map_err(|error| error.to_string())?;
+        }
+        let options = &mut std::fs::OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).open(path);
+        let file = file.and_then(|file| ForgetfulFile::new(file, self.wire.power.clone()));
+        let file = file.map_err(|error| error.to_string())?;
+        let opened = Database::builder().create_with_backend(file);
+        let opened = opened.map_err(|error| format!("the cache cannot be opened again: {error}"));
+        opened.map(Arc::new)
     }
 
     /// Starts the process.
-    fn start(&mut self) {
-        self.wire = self.wire.for_another();
+    fn start(&mut self) -> Result<(), String> {
+        let cache = self.open_cache()?;
         let servers = sandbox::router(&self.world.registry, &self.world.git_host);
         let net = net::Client::with_service(self.wire.servers(servers));
         let api = self.wire.api(self.world.apiserver.router());
@@ -123,26 +175,29 @@ impl<'a> Life<'a> {
             client: kube::Client::new(api, "default"),
             registry: registry::Client::new(net, clock, registry::Options::default()),
             mirrors: mirrors.expect("a temporary folder can be made"),
-            tags: self.tags.clone(),
-            cache: None,
+            tags: TagStore::on_disk(Arc::clone(&cache)),
+            cache: Some(cache),
             settings: Settings::default(),
         });
         let stop = CancellationToken::new();
         let token = stop.clone();
         let run = tokio::spawn(async move { driver.run(token).await });
         self.process = Some(Process { run, stop });
+        Ok(())
     }
 
     /// Lets time pass; a process that dies is started again.
-    async fn run_until(&mut self, end: Instant) {
+    async fn run_until(&mut self, end: Instant) -> Result<(), String> {
         loop {
-            let killed = Arc::clone(&self.wire.killed);
+            let power = self.wire.power.clone();
             tokio::select! {
-                () = tokio::time::sleep_until(end) => return,
-                () = killed.notified() => {}
+                biased;
+                () = power.gone() => {}
+                () = tokio::time::sleep_until(end) => return Ok(()),
             }
-            self.kill().await;
-            self.start();
+            self.bury().await;
+            self.open_objects()?;
+            self.start()?;
         }
     }
 
@@ -150,7 +205,7 @@ impl<'a> Life<'a> {
     async fn settle(&mut self, judge: &Judge) -> Result<(), String> {
         let end = Instant::now() + SETTLING;
         loop {
-            self.run_until(Instant::now() + INTERVAL).await;
+            self.run_until(Instant::now() + INTERVAL).await?;
             match judge.choices(self).await {
                 Err(_) if Instant::now() < end => {}
                 verdict => return verdict,
@@ -158,15 +213,14 @@ impl<'a> Life<'a> {
         }
     }
 
-    async fn kill(&mut self) {
+    /// Clears away what is left of a process that has died.
+    async fn bury(&mut self) {
         self.wire.trouble().kill = None;
         if let Some(process) = self.process.take() {
             process.run.abort();
             drop(process.run.await);
         }
-        if !self.keeps {
-            self.tags = TagStore::in_memory();
-        }
+        self.wire = self.wire.for_another();
     }
 
     /// Ends the process in order.
@@ -177,7 +231,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    async fn act(&mut self, action: &Action) {
+    async fn act(&mut self, action: &Action) -> Result<(), String> {
         match *action {
             Action::Push(image, rank) => self.push(image, rank),
             Action::Delete { image, newest } => self.delete(image, newest),
@@ -186,11 +240,29 @@ impl<'a> Life<'a> {
                 self.wire.trouble().registry.extend(std::iter::repeat_n(fault, n));
             }
             Action::Git(fault, n) => self.wire.trouble().git.extend(std::iter::repeat_n(fault, n)),
-            Action::Api(n) => self.wire.trouble().api = n,
-            Action::Request => self.request().await,
+            Action::Api(fault, n) => self.wire.trouble().api.extend(std::iter::repeat_n(fault, n)),
+            Action::Watch(fault) => self.disturb(fault),
+            Action::Away { server, time, hangs } => self.wire.away(server, time, hangs),
+            Action::Request => return self.request().await,
             Action::Kill { after, acted, keeps } => {
                 self.keeps = keeps;
                 self.wire.trouble().kill = Some((after, acted));
+            }
+            Action::PowerCut { after, torn } => self.wire.power.cut_at_sync(after, torn),
+        }
+        Ok(())
+    }
+
+    fn disturb(&self, fault: WatchFault) {
+        match fault {
+            WatchFault::Break => self.wire.end_watches(false),
+            WatchFault::Expire => self.wire.end_watches(true),
+            WatchFault::Slow(delay) => {
+                self.wire.trouble().late = Some((Instant::now() + INTERVAL, delay));
+            }
+            WatchFault::Stale => {
+                self.wire.trouble().n_stale = api::Kind::ALL.len();
+                self.wire.end_watches(true);
             }
         }
     }
@@ -256,19 +328,25 @@ impl<'a> Life<'a> {
         commit(&self.world.git_host, &branch, &file, self.world.clock.now().as_second());
     }
 
-    async fn request(&self) {
+    /// Asks for all scans, as often as it takes until that is answered.
+    async fn request(&mut self) -> Result<(), String> {
+        let now = self.world.clock.now().to_string();
+        let annotations = serde_json::json!({"reconcile.fluxcd.io/requestedAt": now});
+        let patch = serde_json::json!({"metadata": {"annotations": annotations}});
+        self.requested = Some(now);
+        for image in 0..self.plan.policies.len() {
+            while self.annotate(&image_name(image), &patch).await.is_err() {
+                self.run_until(Instant::now() + Duration::from_secs(1)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn annotate(&self, name: &str, patch: &serde_json::Value) -> Result<(), kube::Error> {
         use kube::api::{Patch, PatchParams};
         let repositories: kube::Api<api::image::ImageRepository> =
             kube::Api::namespaced(self.world.kube(), "sim");
-        for image in 0..self.plan.policies.len() {
-            let now = self.world.clock.now().to_string();
-            let annotations = serde_json::json!({"reconcile.fluxcd.io/requestedAt": now});
-            let patch = serde_json::json!({"metadata": {"annotations": annotations}});
-            let name = image_name(image);
-            let patched =
-                repositories.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
-            patched.expect("the API is there");
-        }
+        repositories.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
     }
 
     pub(super) fn references(&self) -> BTreeMap<String, String> {
@@ -289,72 +367,4 @@ pub(super) fn text(host: &GitHost, branch: &str, path: &str) -> String {
     let files = host.files(FLEET, branch).expect("the branch is there");
     let bytes = files.get(path).cloned().unwrap_or_else(Bytes::new);
     String::from_utf8(bytes.to_vec()).expect("it is text")
-}
-
-pub(super) fn image_name(image: usize) -> String {
-    format!("app{image}")
-}
-
-pub(super) fn path(automation: usize, image: usize) -> String {
-    format!("env{automation}/app{image}.yaml")
-}
-
-fn own_branch(automation: usize) -> String {
-    format!("auto{automation}")
-}
-
-fn file(image: usize) -> String {
-    format!(
-        "kind: App\r\nreplicas: 1\r\ntag: '{INITIAL}'  # {{\"$imagepolicy\": \"sim:app{image}:tag\"}}\r\n\
-         image: registry.test/app{image}:{INITIAL} # {{\"$imagepolicy\": \"sim:app{image}\"}}"
-    )
-}
-
-fn rank_of(scheme: Scheme, tag: &str) -> u64 {
-    (0..100).find(|rank| scheme.tag(*rank) == tag).expect("the tag was made by this scheme")
-}
-
-fn manifests(plan: &Plan) -> String {
-    let mut manifests = "
-apiVersion: source.toolkit.fluxcd.io/v1
-kind: GitRepository
-metadata: {name: fleet, namespace: sim}
-spec: {interval: 1m, timeout: 20s, ref: {branch: main}, url: 'https://git.test/fleet.git'}
-"
-    .to_owned();
-    for (image, scheme) in plan.policies.iter().enumerate() {
-        manifests += &format!(
-            "---
-apiVersion: image.toolkit.fluxcd.io/v1
-kind: ImageRepository
-metadata: {{name: app{image}, namespace: sim}}
-spec: {{image: registry.test/app{image}, interval: 1m, timeout: 20s}}
----
-apiVersion: image.toolkit.fluxcd.io/v1
-kind: ImagePolicy
-metadata: {{name: app{image}, namespace: sim}}
-spec: {{imageRepositoryRef: {{name: app{image}}}, {}}}
-",
-            scheme.spec()
-        );
-    }
-    for (automation, target) in plan.automations.iter().enumerate() {
-        let push = match target {
-            Target::Main => String::new(),
-            Target::Own => format!(", push: {{branch: {}}}", own_branch(automation)),
-        };
-        manifests += &format!(
-            "---
-apiVersion: image.toolkit.fluxcd.io/v1
-kind: ImageUpdateAutomation
-metadata: {{name: auto{automation}, namespace: sim}}
-spec:
-  interval: 1m
-  sourceRef: {{kind: GitRepository, name: fleet}}
-  git: {{checkout: {{ref: {{branch: main}}}}, commit: {{author: {{name: {BOT}, email: bot@example.com}}}}{push}}}
-  update: {{path: ./env{automation}}}
-"
-        );
-    }
-    manifests
 }

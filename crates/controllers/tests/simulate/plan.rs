@@ -5,11 +5,17 @@ use std::time::Duration;
 use super::random::Random;
 
 /// For how long things go wrong.
-pub(super) const TROUBLE: Duration = Duration::from_secs(4 * 60);
+const TROUBLE: Duration = Duration::from_secs(4 * 60);
+/// For how long a server is away in a long life.
+const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// A life.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Plan {
+    /// Where the objects are.
+    pub(super) home: Home,
+    /// For how long things go wrong.
+    pub(super) trouble: Duration,
     /// An image and a policy each.
     pub(super) policies: Vec<Scheme>,
     /// A folder with all markers and an automation each.
@@ -18,6 +24,23 @@ pub(super) struct Plan {
     pub(super) actions: Vec<(Duration, Action)>,
     /// For how many intervals nothing may move in the end.
     pub(super) rest: u32,
+}
+
+/// Where the objects of a life are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Home {
+    /// In a cluster, whose API lives on when the process is killed.
+    Cluster,
+    /// In a file of the process itself, as in the service: what was not synced dies with it.
+    File,
+}
+
+/// Whom the process speaks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Server {
+    Registry,
+    Git,
+    Api,
 }
 
 /// How an image's tags are made and chosen from.
@@ -53,8 +76,12 @@ pub(super) enum Action {
     Registry(Fault, usize),
     /// The next requests to the Git host go wrong.
     Git(Fault, usize),
-    /// The next writes of a status fail.
-    Api(usize),
+    /// The next writes to the API go wrong.
+    Api(ApiFault, usize),
+    /// All watches go wrong.
+    Watch(WatchFault),
+    /// A server is away for a while: it answers that, or nothing.
+    Away { server: Server, time: Duration, hangs: bool },
     /// Somebody asks for all scans.
     Request,
     /// The process is killed at one of its next requests, and started again.
@@ -63,8 +90,15 @@ pub(super) enum Action {
         after: usize,
         /// Whether the last one is acted upon and only its answer is lost.
         acted: bool,
-        /// Whether the kept tags survive.
+        /// Whether the kept tags and the journal survive.
         keeps: bool,
+    },
+    /// The power of the machine goes away while a file is synced.
+    PowerCut {
+        /// Syncs that are still well.
+        after: usize,
+        /// Which writes of the last one reach the disk.
+        torn: u64,
     },
 }
 
@@ -96,9 +130,35 @@ pub(super) enum Fault {
     Half,
 }
 
+/// What the API does instead of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ApiFault {
+    Error,
+    Conflict,
+    TooMany,
+    /// It writes, and the answer is lost.
+    LoseReply,
+}
+
+/// What befalls the watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WatchFault {
+    /// They end.
+    Break,
+    /// They end, since what they would have to tell is forgotten.
+    Expire,
+    /// They tell late for a minute.
+    Slow(Duration),
+    /// They end, and the lists after them show what once was.
+    Stale,
+}
+
 impl Plan {
     pub(super) fn of(seed: u64) -> Plan {
         let random = &mut Random::of(seed);
+        let home = if random.chance(25) { Home::File } else { Home::Cluster };
+        let is_long = random.chance(4);
+        let trouble = if is_long { HOUR + TROUBLE } else { TROUBLE };
         let schemes = [Scheme::Numerical, Scheme::Semver, Scheme::Alphabetical];
         let policies: Vec<Scheme> =
             (0..=random.below(3)).map(|_| schemes[random.index(schemes.len())]).collect();
@@ -107,35 +167,103 @@ impl Plan {
             (0..=random.below(2)).map(|_| targets[random.index(targets.len())]).collect();
         let mut actions: Vec<(Duration, Action)> = (0..6 + random.below(14))
             .map(|_| {
-                let at = Duration::from_millis(
-                    random.below(u64::try_from(TROUBLE.as_millis()).expect("minutes are small")),
-                );
-                (at, action(random, policies.len(), automations.len()))
+                let at = moment(random, TROUBLE);
+                (at, action(random, home, policies.len(), automations.len()))
             })
             .collect();
+        if is_long {
+            // Half of what happens, happens while it is away.
+            let server = [Server::Registry, Server::Git][random.index(2)];
+            for (at, _) in actions.iter_mut().step_by(2) {
+                *at += moment(random, HOUR);
+            }
+            let away = Action::Away { server, time: HOUR, hangs: random.chance(50) };
+            actions.push((moment(random, TROUBLE), away));
+        }
         actions.sort_by_key(|(at, _)| *at);
         let rest = if random.chance(10) { 10 } else { 2 };
-        Plan { policies, automations, actions, rest }
+        Plan { home, trouble, policies, automations, actions, rest }
+    }
+
+    /// Returns the same life without anything that goes wrong.
+    pub(super) fn calm(&self) -> Plan {
+        let happens = |action: &Action| {
+            use Action::{
+                Api, Away, Delete, Git, Human, Kill, PowerCut, Push, Registry, Request, Watch,
+            };
+            match action {
+                Push(..) | Delete { .. } | Human(..) | Request => true,
+                Registry(..) | Git(..) | Api(..) | Watch(_) | Away { .. } => false,
+                Kill { .. } | PowerCut { .. } => false,
+            }
+        };
+        let mut calm = self.clone();
+        calm.actions.retain(|(_, action)| happens(action));
+        calm
+    }
+
+    /// Returns whether the process dies at some time.
+    pub(super) fn has_deaths(&self) -> bool {
+        let is_death =
+            |action: &Action| matches!(action, Action::Kill { .. } | Action::PowerCut { .. });
+        self.actions.iter().any(|(_, action)| is_death(action))
+    }
+
+    /// Returns whether all that the process keeps survives its deaths.
+    pub(super) fn keeps_all(&self) -> bool {
+        !self.actions.iter().any(|(_, action)| matches!(action, Action::Kill { keeps: false, .. }))
     }
 }
 
-fn action(random: &mut Random, n_images: usize, n_automations: usize) -> Action {
+fn moment(random: &mut Random, within: Duration) -> Duration {
+    let within = u64::try_from(within.as_millis()).expect("hours are small");
+    Duration::from_millis(random.below(within))
+}
+
+fn action(random: &mut Random, home: Home, n_images: usize, n_automations: usize) -> Action {
     let image = random.index(n_images);
     let automation = random.index(n_automations);
     let n_requests = 1 + random.index(5);
     match random.below(100) {
-        0..30 => Action::Push(image, 1 + random.below(60)),
-        30..40 => Action::Delete { image, newest: random.chance(60) },
-        40..58 => Action::Human(automation, edit(random, n_images)),
-        58..68 => Action::Registry(registry_fault(random), n_requests),
-        68..80 => Action::Git(git_fault(random), n_requests),
-        80..85 => Action::Api(n_requests),
-        85..90 => Action::Request,
+        0..28 => Action::Push(image, 1 + random.below(60)),
+        28..36 => Action::Delete { image, newest: random.chance(60) },
+        36..52 => Action::Human(automation, edit(random, n_images)),
+        52..60 => Action::Registry(registry_fault(random), n_requests),
+        60..69 => Action::Git(git_fault(random), n_requests),
+        69..74 => Action::Api(api_fault(random), n_requests),
+        74..79 => Action::Watch(watch_fault(random)),
+        79..83 => away(random),
+        83..87 => Action::Request,
+        87..91 if home == Home::File => {
+            Action::PowerCut { after: random.index(40), torn: random.bits() }
+        }
         _ => Action::Kill {
             after: random.index(30),
             acted: random.chance(50),
             keeps: random.chance(70),
         },
+    }
+}
+
+fn away(random: &mut Random) -> Action {
+    let server = [Server::Registry, Server::Git, Server::Api][random.index(3)];
+    let time = Duration::from_secs(2 + random.below(178));
+    // Nobody waits for a deadline of the API: in a cluster a connection ends with its server.
+    let hangs = server != Server::Api && random.chance(50);
+    Action::Away { server, time, hangs }
+}
+
+fn api_fault(random: &mut Random) -> ApiFault {
+    let faults = [ApiFault::Error, ApiFault::Conflict, ApiFault::TooMany, ApiFault::LoseReply];
+    faults[random.index(faults.len())]
+}
+
+fn watch_fault(random: &mut Random) -> WatchFault {
+    match random.below(4) {
+        0 => WatchFault::Break,
+        1 => WatchFault::Expire,
+        2 => WatchFault::Slow(Duration::from_millis(10 + random.below(20_000))),
+        _ => WatchFault::Stale,
     }
 }
 

@@ -16,6 +16,11 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// Returns 64 bits.
+    pub(super) fn bits(&mut self) -> u64 {
+        self.next()
+    }
+
     /// Returns a number below `n`, which is not 0.
     pub(super) fn below(&mut self, n: u64) -> u64 {
         self.next() % n

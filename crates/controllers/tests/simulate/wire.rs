@@ -1,25 +1,27 @@
 //! Everything that the process says and hears passes here, and may go wrong.
 
+mod api;
+
 use std::{
-    collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header, response::Parts},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
+use k8s_openapi::api::core::v1::Event;
 use serde_json::Value;
-use tokio::sync::Notify;
+use testkit::Power;
+use tokio::{sync::watch, time::Instant};
 
-use super::plan::Fault;
+use super::plan::{ApiFault, Fault, Server};
 
 /// A listing of this world is far smaller.
 const BODY_MAX: usize = 1 << 20;
@@ -27,18 +29,24 @@ const BODY_MAX: usize = 1 << 20;
 #[derive(Clone, Default)]
 pub(super) struct Wire {
     state: Arc<Mutex<Trouble>>,
-    /// Told when the process has to die.
-    pub(super) killed: Arc<Notify>,
-    /// Whether the process of this wire is dead: what is left of it reaches nothing any more.
-    is_dead: Arc<AtomicBool>,
+    /// Of the process of this wire: without it, what is left of the process reaches nothing.
+    pub(super) power: Power,
+    /// Ends all watches; true if they are told that they come too late.
+    watches: watch::Sender<(u64, bool)>,
 }
 
 #[derive(Default)]
 pub(super) struct Trouble {
     pub(super) registry: VecDeque<Fault>,
     pub(super) git: VecDeque<Fault>,
-    /// How many of the next writes of a status fail.
-    pub(super) api: usize,
+    /// What befalls the next writes to the API.
+    pub(super) api: VecDeque<ApiFault>,
+    /// Until when a server is away, and whether it answers nothing at all meanwhile.
+    pub(super) away: BTreeMap<Server, (Instant, bool)>,
+    /// Until when, and by how much, watches tell late.
+    pub(super) late: Option<(Instant, Duration)>,
+    /// How many of the next lists show what once was.
+    pub(super) n_stale: usize,
     /// Requests that still work before the process dies, and whether the last is acted upon.
     pub(super) kill: Option<(usize, bool)>,
     /// What a person does just before the next pushes arrive.
@@ -49,6 +57,10 @@ pub(super) struct Trouble {
     pub(super) n_statuses: usize,
     /// Events as they were written.
     pub(super) events: Vec<String>,
+    /// Events that were taken. The API forgets them after an hour.
+    pub(super) told: Vec<Event>,
+    /// What every list showed first.
+    pub(super) lists: BTreeMap<String, (Parts, Bytes)>,
 }
 
 impl Wire {
@@ -58,18 +70,37 @@ impl Wire {
 
     /// Returns the same wire for another process.
     pub(super) fn for_another(&self) -> Wire {
-        Wire { is_dead: Arc::default(), ..self.clone() }
-    }
-
-    /// Takes note that the process is dead.
-    pub(super) fn cut(&self) {
-        self.is_dead.store(true, Relaxed);
+        Wire { power: Power::default(), ..self.clone() }
     }
 
     /// Waits for ever if the process is dead.
     async fn alive(&self) {
-        if self.is_dead.load(Relaxed) {
+        if self.power.is_off() {
             std::future::pending().await
+        }
+    }
+
+    /// Ends all watches.
+    pub(super) fn end_watches(&self, expired: bool) {
+        self.watches.send_modify(|(n, how)| (*n, *how) = (*n + 1, expired));
+    }
+
+    /// Lets a server be away.
+    pub(super) fn away(&self, server: Server, time: Duration, hangs: bool) {
+        let end = Instant::now() + time;
+        self.trouble().away.insert(server, (end, hangs));
+        if server == Server::Api {
+            self.end_watches(false);
+        }
+    }
+
+    /// Returns what a server that is away answers, if it is away and says so.
+    async fn reach(&self, server: Server) -> Result<(), Response> {
+        let away = self.trouble().away.get(&server).copied();
+        match away.filter(|(end, _)| Instant::now() < *end) {
+            None => Ok(()),
+            Some((_, true)) => std::future::pending().await,
+            Some((_, false)) => Err(StatusCode::SERVICE_UNAVAILABLE.into_response()),
         }
     }
 
@@ -80,7 +111,7 @@ impl Wire {
 
     /// Returns the API behind this wire.
     pub(super) fn api(&self, router: Router) -> Router {
-        router.layer(from_fn_with_state(self.clone(), answer))
+        router.layer(from_fn_with_state(self.clone(), api::answer))
     }
 
     /// Passes a request on, unless the process dies of it.
@@ -96,22 +127,26 @@ impl Wire {
                 None => None,
             }
         };
-        let Some(acted) = dies else { return next.run(request).await };
-        if acted {
-            next.run(request).await;
+        let acted = dies.unwrap_or(true);
+        let response = if acted { Some(next.run(request).await) } else { None };
+        if dies.is_some() {
+            self.power.cut();
         }
-        self.cut();
-        self.killed.notify_one();
-        std::future::pending().await
+        self.alive().await;
+        response.expect("who is alive has acted")
     }
 }
 
 async fn serve(State(wire): State<Wire>, request: Request, next: Next) -> Response {
     wire.alive().await;
     let path = request.uri().path().to_owned();
+    let server = if path.contains(".git/") { Server::Git } else { Server::Registry };
+    if let Err(refusal) = wire.reach(server).await {
+        return refusal;
+    }
     let (fault, race) = {
         let mut trouble = wire.trouble();
-        if path.contains(".git/") {
+        if server == Server::Git {
             let is_push = request.method() == "POST" && path.ends_with("/git-receive-pack");
             let race = if is_push { trouble.races.pop_front() } else { None };
             (trouble.git.pop_front(), race)
@@ -160,35 +195,4 @@ async fn half(wire: &Wire, path: &str, response: Response) -> Response {
     parts.headers.remove(header::ETAG);
     parts.headers.remove(header::LAST_MODIFIED);
     Response::from_parts(parts, Body::from(bytes))
-}
-
-async fn answer(State(wire): State<Wire>, request: Request, next: Next) -> Response {
-    wire.alive().await;
-    if request.method() == "GET" {
-        return next.run(request).await;
-    }
-    {
-        let mut trouble = wire.trouble();
-        if request.uri().path().ends_with("/status") {
-            trouble.n_statuses += 1;
-            if trouble.api > 0 {
-                trouble.api -= 1;
-                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-            }
-        }
-    }
-    let request = if request.uri().path().contains("/events") {
-        note_event(&wire, request).await
-    } else {
-        request
-    };
-    wire.pass(request, next).await
-}
-
-async fn note_event(wire: &Wire, request: Request) -> Request {
-    let (parts, body) = request.into_parts();
-    let bytes = to_bytes(body, BODY_MAX).await.expect("it is in memory");
-    let event = format!("{} {}", parts.uri.path(), String::from_utf8_lossy(&bytes));
-    wire.trouble().events.push(event);
-    Request::from_parts(parts, Body::from(bytes))
 }
