@@ -25,7 +25,7 @@ mod simulate {
     };
 
     /// Seeds that are tried unless somebody asks for more.
-    const SEEDS: u64 = 400;
+    const SEEDS: u64 = 200;
     /// Failures after which no further seed is begun.
     const FAILURES_MAX: usize = 3;
 

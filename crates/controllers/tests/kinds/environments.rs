@@ -95,6 +95,7 @@ fn count(writes: &[String], of: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
+#[expect(clippy::too_many_lines, reason = "it is the diary of ten minutes")]
 async fn ten_minutes_of_three_environments() {
     let world = three_environments();
     world.apply(
