@@ -33,7 +33,7 @@ fn fallback(host: &str) -> Settings {
     let token = net::Secret::new("t".to_owned());
     let fallback = Fallback {
         keychain: Keychain::from_config_json(config.as_bytes()).expect("a configuration"),
-        git: [(format!("git.{host}"), GitCredential::Bearer(token))].into(),
+        git: [(Fallback::spelled(&format!("git.{host}")), GitCredential::Bearer(token))].into(),
     };
     Settings { fallback: Some(Arc::new(fallback)), ..Settings::default() }
 }
