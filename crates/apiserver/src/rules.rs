@@ -13,7 +13,13 @@ use crate::status::{FieldError, Problem};
 /// The compiled rules of a schema.
 pub(crate) struct Rules {
     compiled: CompiledSchema,
+    /// The fields at the top that have rules, if these can tell nothing new about values that did not change: no rule is about the
+    /// whole object or compares with the value before.
+    fields: Option<Vec<String>>,
 }
+
+/// The name under which a rule reads the value before.
+const VALUE_BEFORE: &str = "oldSelf";
 
 impl Rules {
     /// Compiles the rules of a schema; `None` if it has none.
@@ -26,11 +32,18 @@ impl Rules {
         }
         let compiled = compile_schema(schema);
         check_rules(&compiled)?;
-        Ok(Some(Rules { compiled }))
+        Ok(Some(Rules { compiled, fields: fields_with_rules(schema) }))
     }
 
     /// Checks an object that its schema has accepted; `old` is the object that it replaces.
+    ///
+    /// What did not change was accepted before, perhaps by other rules, and stays accepted, as in Kubernetes.
     pub(crate) fn check(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        if let (Some(fields), Some(old)) = (&self.fields, old)
+            && fields.iter().all(|field| object.get(field) == old.get(field))
+        {
+            return Vec::new();
+        }
         match Validator::new().validate_compiled(&self.compiled, object, old) {
             Ok(()) => Vec::new(),
             Err(errors) => errors.iter().map(|error| field_error(object, error)).collect(),
@@ -90,6 +103,29 @@ fn shown(object: &Value, path: &str) -> String {
     }
 }
 
+/// Returns what [`Rules::fields`] is for this schema.
+fn fields_with_rules(schema: &Value) -> Option<Vec<String>> {
+    let without_fields = schema.as_object()?.iter().filter(|(name, _)| *name != "properties");
+    if without_fields.clone().any(|(name, _)| name == "x-kubernetes-validations")
+        || without_fields.clone().any(|(_, value)| has_rules(value))
+        || compares(schema)
+    {
+        return None;
+    }
+    let fields = schema.get("properties")?.as_object()?.iter();
+    Some(fields.filter(|(_, field)| has_rules(field)).map(|(name, _)| name.clone()).collect())
+}
+
+/// Returns whether a rule below reads the value before.
+fn compares(schema: &Value) -> bool {
+    match schema {
+        Value::Object(fields) => fields.values().any(compares),
+        Value::Array(items) => items.iter().any(compares),
+        Value::String(text) => text.contains(VALUE_BEFORE),
+        _ => false,
+    }
+}
+
 fn has_rules(schema: &Value) -> bool {
     match schema {
         Value::Object(fields) => {
@@ -97,5 +133,44 @@ fn has_rules(schema: &Value) -> bool {
         }
         Value::Array(items) => items.iter().any(has_rules),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn errors(schema: &Value, object: &Value, old: &Value) -> usize {
+        let rules = Rules::compile(schema).expect("sound rules").expect("rules");
+        rules.check(object, Some(old)).len()
+    }
+
+    fn schema(rule: &str) -> Value {
+        json!({"type": "object", "properties": {
+            "spec": {"type": "object", "properties": {"n": {"type": "integer"}},
+                "x-kubernetes-validations": [{"rule": rule, "message": "refused"}]},
+            "status": {"type": "object", "properties": {"n": {"type": "integer"}}},
+        }})
+    }
+
+    #[test]
+    fn what_did_not_change_stays_accepted() {
+        let schema = schema("self.n < 10");
+        let old = json!({"spec": {"n": 11}, "status": {"n": 1}});
+        assert_eq!(errors(&schema, &json!({"spec": {"n": 11}, "status": {"n": 2}}), &old), 0);
+        assert_eq!(errors(&schema, &json!({"spec": {"n": 12}, "status": {"n": 1}}), &old), 1);
+        assert_eq!(errors(&schema, &json!({"spec": {"n": 9}, "status": {"n": 1}}), &old), 0);
+    }
+
+    #[test]
+    fn a_rule_about_the_change_or_the_whole_object_is_always_asked() {
+        let object = json!({"spec": {"n": 11}, "status": {"n": 1}});
+        assert_eq!(errors(&schema("self.n > oldSelf.n"), &object, &object), 1);
+        let mut whole = schema("self.n > 0");
+        whole["x-kubernetes-validations"] =
+            json!([{"rule": "self.spec.n < 10", "message": "refused"}]);
+        assert_eq!(errors(&whole, &object, &object), 1);
     }
 }

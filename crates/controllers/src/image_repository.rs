@@ -59,6 +59,7 @@ impl Reconcile for ImageRepository {
         let facts = Facts {
             status,
             is_requested: ctx.is_requested(),
+            is_listed: ctx.shared.scans.is_listed(&ctx.key),
             canonical_name: &repository.canonical(),
             exclusions: &exclusions,
             has_tags: stored.is_some_and(|stored| !stored.tags.is_empty()),
@@ -90,6 +91,7 @@ impl Reconcile for ImageRepository {
     }
 
     fn release(&self, ctx: &Scope<'_>) {
+        ctx.shared.scans.forget(&ctx.key);
         if let Err(error) = ctx.tags.remove(&ctx.key) {
             tracing::warn!(%error, "Cannot forget the tags of a deleted object");
         }
@@ -112,13 +114,20 @@ async fn scan(
     deadline: Instant,
 ) -> Result<(Arc<Stored>, Timestamp), Failure> {
     let failed = Reason::ReadOperationFailed;
-    let exclusions = Exclusions::new(exclusions).saying("scan failed").retry(failed)?;
+    let compile = || Exclusions::new(exclusions).saying("scan failed").retry(failed);
+    // A broken exclusion costs no request; what was used before is sound, and is seldom needed again.
+    let is_sound = ctx.shared.scans.has_used(&ctx.key, exclusions);
+    let compiled = if is_sound { None } else { Some(compile()?) };
     let (listed, began) =
         list(ctx, repository, access, deadline).await.saying("scan failed").retry(failed)?;
+    if let Some(stored) = ctx.shared.scans.same(&ctx.key, &listed, exclusions) {
+        return Ok((stored, began));
+    }
+    let compiled = compiled.map_or_else(compile, Ok)?;
     let (tags, key, now) = (ctx.tags.clone(), ctx.key.clone(), ctx.clock.now());
-    let n_tags = listed.len();
+    let (n_tags, all) = (listed.len(), Arc::clone(&listed));
     let keep = move || {
-        let kept = exclusions.retain(&listed);
+        let kept = compiled.retain(&listed);
         // Where nothing was dropped, all objects of the image share the one list.
         let kept = if kept.len() == n_tags { listed } else { Arc::new(kept) };
         tags.put(&key, kept, now)
@@ -131,7 +140,9 @@ async fn scan(
     };
     let name = repository.canonical();
     let sentence = format!("scan failed: failed to set tags for \"{name}\"");
-    Ok((stored.saying(sentence).retry(failed)?, began))
+    let stored = stored.saying(sentence).retry(failed)?;
+    ctx.shared.scans.keep(&ctx.key, all, exclusions, &stored);
+    Ok((stored, began))
 }
 
 async fn list(

@@ -12,6 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use registry::{Listing, ScanError, Validator};
 
+use crate::{queue::ObjectKey, tags::Stored};
+
 /// How old a listing may be to serve a scan that nobody asked for by name. It is much shorter than
 /// any sensible interval and longer than a herd of scans needs to start.
 pub(crate) const SHARED_FOR: Duration = Duration::from_secs(10);
@@ -29,6 +31,15 @@ pub(crate) struct ScanKey {
 #[derive(Default)]
 pub(crate) struct Scans {
     known: Mutex<HashMap<ScanKey, Known>>,
+    /// What was made of the last listing of each object since the start.
+    kept: Mutex<HashMap<ObjectKey, Kept>>,
+}
+
+/// A listing and the tags that were left of it.
+struct Kept {
+    listed: Arc<TagList>,
+    exclusions: Vec<String>,
+    stored: Arc<Stored>,
 }
 
 #[derive(Clone)]
@@ -39,6 +50,47 @@ struct Known {
 }
 
 impl Scans {
+    /// Returns whether the object's tags were listed since the start: tags may have come while nobody looked.
+    pub(crate) fn is_listed(&self, key: &ObjectKey) -> bool {
+        self.kept.lock().contains_key(key)
+    }
+
+    /// Returns whether the object's last listing was made with these exclusions.
+    pub(crate) fn has_used(&self, key: &ObjectKey, exclusions: &[String]) -> bool {
+        self.kept.lock().get(key).is_some_and(|kept| kept.exclusions == exclusions)
+    }
+
+    /// Returns what was made of the object's last listing, if this one would come to the same.
+    pub(crate) fn same(
+        &self,
+        key: &ObjectKey,
+        listed: &TagList,
+        exclusions: &[String],
+    ) -> Option<Arc<Stored>> {
+        let kept = self.kept.lock();
+        let kept = kept.get(key).filter(|kept| kept.exclusions == exclusions)?;
+        (*kept.listed == *listed).then(|| Arc::clone(&kept.stored))
+    }
+
+    /// Takes note of what was made of a listing.
+    pub(crate) fn keep(
+        &self,
+        key: &ObjectKey,
+        listed: Arc<TagList>,
+        exclusions: &[String],
+        stored: &Arc<Stored>,
+    ) {
+        // One list of the two is enough where nothing was dropped.
+        let listed = if *listed == *stored.tags { Arc::clone(&stored.tags) } else { listed };
+        let kept = Kept { listed, exclusions: exclusions.to_vec(), stored: Arc::clone(stored) };
+        self.kept.lock().insert(key.clone(), kept);
+    }
+
+    /// Forgets an object that is gone.
+    pub(crate) fn forget(&self, key: &ObjectKey) {
+        self.kept.lock().remove(key);
+    }
+
     /// Returns a complete listing in descending order, and when it began: at `not_before` or later: a known
     /// one, or a new one by `list`, which gets the validator of the last.
     pub(crate) async fn scan<F>(

@@ -29,6 +29,8 @@ use redb::Database;
 const SCHEMA: u32 = 2;
 /// A schema file is one short number; anything longer is not ours.
 const SCHEMA_BYTES_MAX: u64 = 16;
+/// Bytes of the caches' database that are kept in memory; unsaid, it would be a gibibyte.
+const CACHE_BYTES: usize = 2 << 20;
 
 /// An open state folder. Dropping it lets another process in.
 #[derive(Debug)]
@@ -250,7 +252,7 @@ fn open_checked(path: &Path) -> Result<Database, redb::DatabaseError> {
     let mut options = OpenOptions::new();
     // Nobody else's from its first byte on.
     options.create(true).truncate(false).write(true).mode(0o600).open(path)?;
-    let mut database = Database::create(path)?;
+    let mut database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
     if !database.check_integrity()? {
         tracing::warn!(path = %path.display(), "The database was repaired after a crash");
     }

@@ -81,6 +81,10 @@ pub(crate) fn benches(root: &Path, names: &[String]) -> Result<()> {
         let Ok(files) = std::fs::read_dir(krate.join("benches")) else { continue };
         for file in files {
             let path = file.context("reading benches/")?.path();
+            // A folder holds the modules of the benchmark of its name.
+            if path.is_dir() {
+                continue;
+            }
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             if names.is_empty() || names.contains(&name) {
                 let package = krate.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -23,6 +23,8 @@ pub(super) const NO_TAGS: &str = "no tags in database";
 pub(super) struct Facts<'a> {
     pub(super) status: &'a ImageRepositoryStatus,
     pub(super) is_requested: bool,
+    /// Whether the tags were listed since the start of this process.
+    pub(super) is_listed: bool,
     pub(super) canonical_name: &'a str,
     pub(super) exclusions: &'a [String],
     pub(super) has_tags: bool,
@@ -30,7 +32,7 @@ pub(super) struct Facts<'a> {
     pub(super) now: Timestamp,
 }
 
-/// Returns whether a scan is due, asking in Flux's order.
+/// Returns whether a scan is due, asking in Flux's order. Flux does not ask whether tags came while it was not running.
 pub(super) fn due(facts: &Facts<'_>) -> Due {
     let status = facts.status;
     let Some(last) = &status.last_scan_result else { return Due::Now("first scan") };
@@ -45,6 +47,9 @@ pub(super) fn due(facts: &Facts<'_>) -> Due {
     }
     if !facts.has_tags && last.tag_count != 0 {
         return Due::Now(NO_TAGS);
+    }
+    if !facts.is_listed {
+        return Due::Now("first scan since the start");
     }
     let Some(scanned) = &last.scan_time else { return Due::Now("triggered by interval") };
     // A clock that was set back must not put a scan off: time not passed counts as passed.
@@ -98,6 +103,7 @@ mod tests {
         let mut facts = Facts {
             status,
             is_requested: false,
+            is_listed: true,
             canonical_name: "registry/app",
             exclusions: &exclusions,
             has_tags: true,
@@ -115,6 +121,7 @@ mod tests {
         check(|facts| facts.canonical_name = "registry/b", Due::Now("new image name"));
         check(|facts| facts.exclusions = &[], Due::Now("updated exclusion list"));
         check(|facts| facts.has_tags = false, Due::Now(NO_TAGS));
+        check(|facts| facts.is_listed = false, Due::Now("first scan since the start"));
         check_status(&ImageRepositoryStatus::default(), |_| {}, Due::Now("first scan"));
     }
 
