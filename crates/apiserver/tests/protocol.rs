@@ -313,6 +313,29 @@ async fn only_the_token_opens() {
     assert_eq!(response.status(), 200);
 }
 
+/// A parser that is a bit off in the last place would move a number a little at every write.
+#[tokio::test]
+async fn numbers_are_read_back_as_they_were_written() {
+    let wire = Wire::new();
+    let numbers =
+        ["123456789.12345679", "0.30000000000000004", "1.7976931348623157e+308", "5e-324"];
+    let written = format!(r#"[{}]"#, numbers.join(","));
+    let widget = format!(
+        r#"{{"apiVersion":"example.com/v1","kind":"Widget","metadata":{{"name":"numbers"}},
+            "spec":{{"size":1,"free":{{"numbers":{written}}}}}}}"#
+    );
+    let (code, answer) =
+        wire.send(&format!("POST {WIDGETS}"), "", "application/json", &widget).await;
+    assert_eq!(code, 201, "{answer}");
+    for note in ["one", "two", "three"] {
+        let patch = json!({"spec": {"note": note}}).to_string();
+        let line = format!("PATCH {WIDGETS}/numbers");
+        let (code, answer) = wire.send(&line, "", "application/merge-patch+json", &patch).await;
+        assert_eq!(code, 200, "{answer}");
+        assert!(answer.contains(&written), "{answer}");
+    }
+}
+
 struct Wire {
     router: Router,
 }
