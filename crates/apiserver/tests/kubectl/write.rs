@@ -507,7 +507,7 @@ fn a_definition_is_served_as_soon_as_it_is_applied() {
 fn versions_that_go_are_warned_of_and_identities_are_told() {
     let cluster = Cluster::start();
     cluster.apply(include_str!("../conformance/gadgets.yaml"));
-    cluster.apply("{apiVersion: example.com/v1, kind: Gadget, metadata: {name: g}, spec: {}}");
+    cluster.apply("apiVersion: example.com/v1\nkind: Gadget\nmetadata: {name: g}\nspec: {}\n");
     cluster.check(
         "get gadgets.v1beta1.example.com g -o name",
         expect![[r#"

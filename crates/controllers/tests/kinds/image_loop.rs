@@ -216,9 +216,18 @@ async fn the_service_finds_a_new_tag_at_the_next_interval() {
     assert_eq!(tag_of(&world, "dev"), "tag: branch-dev-1715556000-b45d67e");
     world.take_writes();
     world.registry.push("app", "branch-dev-1715557000-f12a34b");
-    let driver = Arc::new(world.driver(Settings::default()));
     world.run_for(&driver, Duration::from_secs(200)).await;
     assert_eq!(tag_of(&world, "dev"), "tag: branch-dev-1715556000-b45d67e");
     world.run_for(&driver, Duration::from_secs(120)).await;
+    assert_eq!(tag_of(&world, "dev"), "tag: branch-dev-1715557000-f12a34b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_starts_finds_at_once_what_came_meanwhile() {
+    let world = three_environments();
+    world.run_for(&Arc::new(world.driver(Settings::default())), Duration::from_secs(10)).await;
+    assert_eq!(tag_of(&world, "dev"), "tag: branch-dev-1715556000-b45d67e");
+    world.registry.push("app", "branch-dev-1715557000-f12a34b");
+    world.run_for(&Arc::new(world.driver(Settings::default())), Duration::from_secs(10)).await;
     assert_eq!(tag_of(&world, "dev"), "tag: branch-dev-1715557000-f12a34b");
 }
